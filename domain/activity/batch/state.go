@@ -25,6 +25,8 @@ type State struct {
 	events  chain[RuntimeEvent]
 	stdout  captured // of the command that runs
 	stderr  captured
+
+	transferred bool // the running command reported its transfer
 }
 
 // Owner is the local identity whose batch this is.
@@ -53,12 +55,12 @@ func evolve(s State, e Event) State {
 		s.ExecOpen, s.RefusedCode, s.RefusedWhy = false, e.Code, e.Message
 	case CommandStarted:
 		s.Running, s.Index = true, e.Index
-		s.stdout, s.stderr = captured{}, captured{}
+		s.stdout, s.stderr, s.transferred = captured{}, captured{}, false
 		return s.tell(RuntimeEvent{Index: e.Index, At: e.At, Kind: Started, Command: e.Command})
 	case CommandOutput:
 		return said(s, e)
 	case TransferFinished:
-		// a detail of the command; its end is told by CommandFinished
+		s.transferred = true // its end is told by CommandFinished
 	case CommandFinished:
 		return finished(s, e)
 	case Closed:
