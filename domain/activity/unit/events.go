@@ -39,15 +39,20 @@ type (
 		Replay  *Replay `json:"replay,omitzero"`
 	}
 	// CommandOutput is a piece of what a command wrote and its capture keeps,
-	// at most [MaxOutputChunk] bytes. Offset counts the bytes the guest wrote
-	// before; a gap means that the middle was cut. Streams captured at the end
-	// come right before CommandFinished.
+	// at most [MaxOutputChunk] bytes. Pieces of one stream follow each other
+	// without gaps: Offset counts the bytes kept before. Cut says how many
+	// bytes the guest wrote right before this piece that were not kept.
+	// Streamed pieces come while the command runs, the others right before
+	// CommandFinished.
 	CommandOutput struct {
-		Batch  string `json:"batch"`
-		Bytes  []byte `json:"bytes"`
-		Index  int    `json:"index"`
-		Offset int64  `json:"offset"`
-		Stream string `json:"stream"` // Stdout or Stderr
+		Batch    string `json:"batch"`
+		Binary   bool   `json:"binary,omitzero"` // asked for as byte values
+		Bytes    []byte `json:"bytes"`
+		Cut      int64  `json:"cut,omitzero"`
+		Index    int    `json:"index"`
+		Offset   int64  `json:"offset"`
+		Stream   string `json:"stream"` // Stdout or Stderr
+		Streamed bool   `json:"streamed,omitzero"`
 	}
 	// TransferFinished tells what a transfer moved. Credentials in the URLs
 	// are left out.
