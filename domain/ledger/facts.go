@@ -1,0 +1,103 @@
+// Package ledger holds the facts that a store writes about itself: when the
+// log began, which key vouches for it, what was lost or changed. They lie in
+// the streams $log and $audit.
+package ledger
+
+import "github.com/emet-node/emet/domain/es"
+
+// The streams of the store itself.
+const (
+	LogStream   es.Stream = "$log"
+	AuditStream es.Stream = "$audit"
+)
+
+// An Event is a fact about the log.
+//
+//sumtype:decl
+type Event interface{ ledgerEvent() }
+
+type (
+	// Opened begins a log. LogID is 16 random bytes in hex. A log that
+	// continues an older one (a restored backup, another engine) names it and
+	// counts an epoch more.
+	Opened struct {
+		Engine      string       `json:"engine"` // "memory", "segment", …
+		Epoch       int64        `json:"epoch"`
+		LogID       string       `json:"logId"`
+		Predecessor *Predecessor `json:"predecessor,omitzero"`
+	}
+
+	// KeyAttested says which key signs the log's checkpoints. Document and
+	// Signature are the delegation by an identity, when there is one yet.
+	KeyAttested struct {
+		Document  string `json:"document,omitzero"`
+		Identity  string `json:"identity,omitzero"`
+		LogID     string `json:"logId"`
+		PublicKey string `json:"publicKey"` // Ed25519, hex
+		Signature []byte `json:"signature,omitzero"`
+	}
+
+	// Recovered says that the end of the log was damaged and cut off: nothing
+	// that had been acknowledged, unless Acknowledged says otherwise.
+	Recovered struct {
+		Acknowledged bool   `json:"acknowledged,omitzero"` // a signed checkpoint covered some of it
+		DroppedBytes int64  `json:"droppedBytes"`
+		LogID        string `json:"logId"`
+		Segment      string `json:"segment,omitzero"`
+		Size         int64  `json:"size"` // events that are left
+		Why          string `json:"why"`
+	}
+
+	// Beacon ties the log to a moment that nobody could know before: a block
+	// of a public chain.
+	Beacon struct {
+		Block   int64  `json:"block"`
+		ChainID int64  `json:"chainId"`
+		Hash    string `json:"hash"`
+		LogID   string `json:"logId"`
+	}
+
+	// Erased says that the key of a subject was deleted, so that what was
+	// sealed with it can never be read again.
+	Erased struct {
+		Reason  string `json:"reason,omitzero"`
+		Subject string `json:"subject"`
+	}
+
+	// Exported says that someone was given evidence or a copy.
+	Exported struct {
+		First int64  `json:"first"` // position
+		Last  int64  `json:"last"`
+		To    string `json:"to"`
+		What  string `json:"what"`
+	}
+
+	// Repaired says what an operator's repair did.
+	Repaired struct {
+		Detail string `json:"detail"`
+		LogID  string `json:"logId"`
+	}
+
+	// PolicyChanged says that a rule of the node's own changed.
+	PolicyChanged struct {
+		Name string `json:"name"`
+		New  string `json:"new"` // JSON text
+		Old  string `json:"old,omitzero"`
+	}
+)
+
+// Predecessor is the log that this one continues.
+type Predecessor struct {
+	LogID string `json:"logId"`
+	Root  string `json:"root"` // of its tree at that size, hex
+	Size  int64  `json:"size"`
+}
+
+func (Opened) ledgerEvent()        {}
+func (KeyAttested) ledgerEvent()   {}
+func (Recovered) ledgerEvent()     {}
+func (Beacon) ledgerEvent()        {}
+func (Erased) ledgerEvent()        {}
+func (Exported) ledgerEvent()      {}
+func (Repaired) ledgerEvent()      {}
+func (PolicyChanged) ledgerEvent() {}

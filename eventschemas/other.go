@@ -1,0 +1,3 @@
+package eventschemas
+
+var otherFacts []entry

@@ -1,0 +1,14 @@
+package eventschemas
+
+import "github.com/emet-node/emet/domain/ledger"
+
+var storeFacts = []entry{
+	reg[ledger.Opened]("$log.opened.v1"),
+	reg[ledger.KeyAttested]("$log.key_attested.v1"),
+	reg[ledger.Recovered]("$log.recovered.v1"),
+	reg[ledger.Beacon]("$log.beacon.v1"),
+	reg[ledger.Erased]("$audit.erased.v1"),
+	reg[ledger.Exported]("$audit.exported.v1"),
+	reg[ledger.Repaired]("$audit.repaired.v1"),
+	reg[ledger.PolicyChanged]("$audit.policy_changed.v1"),
+}
