@@ -105,6 +105,10 @@ func (e *WrongChainError) Error() string {
 		e.Endpoint, e.Got, e.Want)
 }
 
+// Is makes the error one of [ErrUnavailable]: it decides nothing about the
+// network that was meant.
+func (e *WrongChainError) Is(target error) bool { return target == ErrUnavailable }
+
 // RevertError says that a contract refused a call.
 type RevertError struct{ Reason string }
 
