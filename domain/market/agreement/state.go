@@ -137,6 +137,7 @@ func evolve(s State, e Event) State {
 		s.Committing, s.CommittedSignature = true, e.Signature
 	case CommitFailed:
 		s.Committing, s.CommittedSignature, s.Failure = false, "", e.Failure
+		s.ApprovedAt, s.ApprovedSignature = time.Time{}, ""
 		return s.to(PhasePending)
 	case ApprovalRequested, ApprovalDelivered, ApprovalFailed:
 		return evolveApproval(s, e)

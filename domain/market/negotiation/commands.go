@@ -75,7 +75,7 @@ type (
 	}
 	// Reject turns the peer's proposal down; final here at once. A second time
 	// is silence. Refused with market.ErrNotFound, ErrOwnProposal, ErrExpired,
-	// ErrUnsubscribed, *StateError (it has an agreement) or identity.ErrForbidden.
+	// ErrUnsubscribed, ErrAlreadyCountered, *StateError (it has an agreement) or identity.ErrForbidden.
 	Reject struct {
 		At         time.Time
 		By         identity.Caller

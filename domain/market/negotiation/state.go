@@ -40,7 +40,7 @@ type Step struct {
 	Agreement   string  // that it became
 	RejectedBy  identity.Side
 	Reason      string  // of the rejection
-	RejectionOf Sending // delivery of an own rejection
+	Untold      int     // own rejections whose delivery is open
 }
 
 // State is a thread as its facts tell it. The zero State is no thread.
@@ -151,12 +151,13 @@ func evolve(s State, e Event) State {
 		return s.revive(e.Prev).add(s.step(s.Side.Other(), e.Prev, e.Proposal))
 	case RejectionRequested:
 		return s.with(e.ProposalID, func(p *Step) {
-			p.Phase, p.RejectedBy, p.Reason, p.RejectionOf = Rejected, s.Side, e.Reason, Pending
+			p.Phase, p.RejectedBy, p.Reason = Rejected, s.Side, e.Reason
+			p.Untold++
 		})
 	case RejectionDelivered:
-		return s.with(e.ProposalID, func(p *Step) { p.RejectionOf = Delivered })
+		return s.with(e.ProposalID, func(p *Step) { p.Untold-- })
 	case RejectionAbandoned:
-		return s.with(e.ProposalID, func(p *Step) { p.RejectionOf = Failed })
+		return s.with(e.ProposalID, func(p *Step) { p.Untold-- })
 	case RejectionReceived:
 		return s.with(e.ProposalID, func(p *Step) { p.Phase, p.RejectedBy, p.Reason = Rejected, s.Side.Other(), e.Reason })
 	case Decided:
