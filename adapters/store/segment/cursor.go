@@ -1,0 +1,130 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/emet-node/emet/adapters/store/vfs"
+	"github.com/emet-node/emet/domain/es"
+)
+
+// errRead says that the disk did not answer. It is never taken for damage.
+var errRead = errors.New("cannot be read")
+
+const readAhead = 256 << 10
+
+// cursor walks over the frames of one segment.
+type cursor struct {
+	file vfs.File
+	salt [16]byte
+	size int64
+	off  int64 // of the next frame
+	buf  []byte
+	at   int64 // of buf in the file
+	step int   // how much to read at a time
+}
+
+// newCursor reads little at first, since a follower of the log needs no more,
+// and then more and more.
+func newCursor(f *file, off int64) *cursor {
+	return &cursor{file: f.File, salt: f.Salt, size: f.size, off: off, step: 2 * pageBytes}
+}
+
+// view returns n bytes at off, fewer where the file ends.
+func (c *cursor) view(off int64, n int) ([]byte, error) {
+	n = int(min(int64(n), c.size-off))
+	if off >= c.at && off+int64(n) <= c.at+int64(len(c.buf)) {
+		return c.buf[off-c.at:][:n], nil
+	}
+	want := int(min(int64(max(n, c.step)), c.size-off))
+	c.step = min(2*c.step, readAhead)
+	if cap(c.buf) < want {
+		c.buf = make([]byte, want)
+	}
+	c.buf, c.at = c.buf[:want], off
+	if got, err := c.file.ReadAt(c.buf, off); got < want && err != nil {
+		c.buf = c.buf[:0]
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("%w at byte %d: %w", errRead, off, err)
+	}
+	return c.buf[:n], nil
+}
+
+// peek decodes the frame at off. The frame is valid until the next call.
+func (c *cursor) peek(off int64) (frame, error) {
+	room := c.size - off
+	if room < frameCRCAt {
+		return frame{}, errEnd
+	}
+	word, err := c.view(off, 4)
+	if err != nil {
+		return frame{}, err
+	}
+	size, err := frameSize(word, room)
+	if err != nil {
+		return frame{}, err
+	}
+	b, err := c.view(off, int(size))
+	if err != nil {
+		return frame{}, err
+	}
+	return decodeFrame(b, &c.salt, off)
+}
+
+// next decodes the frame under the cursor and moves on. [errEnd] ends the data.
+func (c *cursor) next() (frame, error) {
+	f, err := c.peek(c.off)
+	if err == nil {
+		c.off += f.Size
+	}
+	return f, err
+}
+
+// ahead is what lies after the last good frame.
+type ahead struct {
+	zero      bool        // nothing but zeros
+	watermark es.Position // highest of all later frames that are whole
+	found     bool        // there are such frames
+	off       int64       // of the first of them
+	first     es.Position
+}
+
+// lookAhead searches everything after the cursor for whole frames.
+func (c *cursor) lookAhead() (a ahead, err error) {
+	a.zero = true
+	for off := c.off; off < c.size; {
+		b, err := c.view(off, 4096)
+		if err != nil {
+			return a, err
+		}
+		if isZero(b) {
+			off += int64(len(b))
+			continue
+		}
+		a.zero = false
+		step := int64(frameAlign)
+		if len(b) >= frameHead && plausible(b) {
+			f, err := c.peek(off)
+			if errors.Is(err, errRead) {
+				return a, err
+			}
+			if err == nil {
+				if !a.found {
+					a.found, a.off, a.first = true, off, f.First
+				}
+				a.watermark = max(a.watermark, f.Watermark)
+				step = f.Size
+			}
+		}
+		off += step
+	}
+	return a, nil
+}
+
+// plausible spares the checksum where no frame can be.
+func plausible(b []byte) bool {
+	return le.Uint32(b) >= frameHead-frameCRCAt && le.Uint32(b[16:]) <= es.MaxAppendEvents && le.Uint32(b[20:]) == 0
+}

@@ -1,0 +1,28 @@
+package segment
+
+import (
+	"fmt"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Damage is a place where acknowledged data is not what was written. It is an
+// [es.ErrCorrupt].
+type Damage struct {
+	File   string
+	Offset int64 // in the file, in bytes
+	// The events that cannot be read; FirstPosition above LastPosition means none.
+	FirstPosition, LastPosition es.Position
+	What                        string
+}
+
+func (d *Damage) Error() string {
+	lost := fmt.Sprintf("positions %d to %d are lost", d.FirstPosition, d.LastPosition)
+	if d.FirstPosition > d.LastPosition {
+		lost = "no event is lost"
+	}
+	return fmt.Sprintf("%s, byte %d: %s; %s. The file is left as it is: restore it from a backup or a mirror", d.File, d.Offset, d.What, lost)
+}
+
+// Is makes errors.Is(err, es.ErrCorrupt) true.
+func (d *Damage) Is(target error) bool { return target == es.ErrCorrupt }

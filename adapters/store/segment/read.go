@@ -1,0 +1,229 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/emet-node/emet/adapters/store"
+	"github.com/emet-node/emet/domain/es"
+)
+
+// lineOf returns the stream's line, a new one if need be.
+func (x *index) lineOf(s es.Stream) *line {
+	l, ok := x.lines[s]
+	if !ok {
+		l = &line{}
+		x.lines[s] = l
+	}
+	return l
+}
+
+// reader reads single events and keeps the last frame, since events that are
+// read together often lie together.
+type reader struct {
+	s     *Store
+	frame frame
+	valid bool
+}
+
+func (r *reader) event(p es.Position) (es.Event, error) {
+	if !r.valid || p < r.frame.First || p >= r.frame.First+es.Position(r.frame.Count) {
+		if err := r.load(p); err != nil {
+			return es.Event{}, err
+		}
+	}
+	e, err := r.frame.event(p)
+	if err != nil {
+		return es.Event{}, err
+	}
+	return e.event(), nil
+}
+
+const guess = 2048 // most frames are smaller
+
+func (r *reader) load(p es.Position) error {
+	segment, places, i := r.s.index.find(p)
+	off := places[i].at()
+	b := make([]byte, min(guess, segment.size-off))
+	f, err := r.decode(segment, off, b)
+	if err != nil {
+		return r.s.unreadable(segment, off, p, err)
+	}
+	r.frame, r.valid = f, true
+	return nil
+}
+
+func (r *reader) decode(segment *file, off int64, b []byte) (frame, error) {
+	if n, err := segment.ReadAt(b, off); n < len(b) {
+		return frame{}, fmt.Errorf("%w: %w", errRead, err)
+	}
+	size, err := frameSize(b, segment.size-off)
+	if err != nil {
+		return frame{}, err
+	}
+	if size > int64(len(b)) {
+		return r.decode(segment, off, make([]byte, size))
+	}
+	return decodeFrame(b[:size], &segment.Salt, off)
+}
+
+// unreadable says what a reader gets instead of an event.
+func (s *Store) unreadable(f *file, off int64, p es.Position, reason error) error {
+	if s.closed.Load() {
+		return es.ErrClosed
+	}
+	if err := f.asError(reason); err != nil {
+		return err
+	}
+	return &Damage{File: f.name, Offset: off, FirstPosition: p, LastPosition: p, What: reason.Error()}
+}
+
+// event returns the event with position p, one of those in f.
+func (f frame) event(p es.Position) (stored, error) {
+	rest := f.Events
+	for range f.Count {
+		e, after, err := cutEvent(rest)
+		if err != nil || e.position == p {
+			return e, err
+		}
+		rest = after
+	}
+	return stored{}, fmt.Errorf("position %d is not in its frame", p)
+}
+
+// Range yields the events of [from, to) that f matches. Payloads that do not
+// match are not copied.
+func (s *Store) Range(ctx context.Context, from, to es.Position, f es.Filter) iter.Seq2[es.Event, error] {
+	return func(yield func(es.Event, error) bool) {
+		for to = min(to, s.durable.Head()); from < to; {
+			segment, places, i := s.index.find(from)
+			c, begin := newCursor(segment, places[i].at()), from
+			for from < to {
+				fr, err := c.next()
+				if errors.Is(err, errEnd) && from > begin {
+					break // the next segment goes on
+				}
+				if err != nil {
+					yield(es.Event{}, s.unreadable(segment, c.off, from, err))
+					return
+				}
+				if !s.yieldFrame(ctx, fr, from, to, f, yield) {
+					return
+				}
+				from = max(from, fr.First+es.Position(fr.Count))
+			}
+		}
+	}
+}
+
+// yieldFrame yields what matches of one frame, in order.
+func (s *Store) yieldFrame(ctx context.Context, fr frame, from, to es.Position, f es.Filter, yield func(es.Event, error) bool) bool {
+	rest := fr.Events
+	for range fr.Count {
+		if err := ctx.Err(); err != nil {
+			yield(es.Event{}, err)
+			return false
+		}
+		e, after, err := cutEvent(rest)
+		if err != nil {
+			yield(es.Event{}, err)
+			return false
+		}
+		rest = after
+		if e.position < from || e.position >= to || !f.Match(es.Stream(e.stream), string(e.typ)) {
+			continue
+		}
+		if !yield(e.event(), nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// ReadAll implements [es.Store].
+func (s *Store) ReadAll(ctx context.Context, from es.Position, d es.Direction, f es.Filter, limit int) iter.Seq2[es.Event, error] {
+	return func(yield func(es.Event, error) bool) {
+		lo, hi := store.SpanAll(from, s.durable.Head(), d)
+		events := s.Range(ctx, lo, hi, f)
+		if d == es.Backward {
+			events = s.backward(ctx, lo, hi, f)
+		}
+		store.Limit(events, limit)(yield)
+	}
+}
+
+// backward yields the matching events of [lo, hi), last first, a frame at a time.
+func (s *Store) backward(ctx context.Context, lo, hi es.Position, f es.Filter) iter.Seq2[es.Event, error] {
+	return func(yield func(es.Event, error) bool) {
+		r := &reader{s: s}
+		for hi > lo {
+			if err := r.load(hi - 1); err != nil {
+				yield(es.Event{}, err)
+				return
+			}
+			var matching []es.Event
+			s.yieldFrame(ctx, r.frame, lo, hi, f, func(e es.Event, err error) bool {
+				matching = append(matching, e)
+				return err == nil
+			})
+			for _, e := range slices.Backward(matching) {
+				if !yield(e, ctx.Err()) || ctx.Err() != nil {
+					return
+				}
+			}
+			hi = r.frame.First
+		}
+	}
+}
+
+// ReadStream implements [es.Store].
+func (s *Store) ReadStream(ctx context.Context, stream es.Stream, from es.Revision, d es.Direction, limit int) iter.Seq2[es.Event, error] {
+	return func(yield func(es.Event, error) bool) {
+		positions := s.index.stream(stream, s.durable.Head())
+		lo, hi := store.Span(from, es.Revision(len(positions))-1, d)
+		r := &reader{s: s}
+		one := func(p es.Position) bool {
+			if err := ctx.Err(); err != nil {
+				yield(es.Event{}, err)
+				return false
+			}
+			e, err := r.event(p)
+			return yield(e, err) && err == nil
+		}
+		store.Limit(func(next func(es.Event, error) bool) {
+			yield = next
+			each(positions, lo, hi, d, one)
+		}, limit)(yield)
+	}
+}
+
+func each(ps []es.Position, lo, hi es.Revision, d es.Direction, f func(es.Position) bool) {
+	for i := range hi - min(lo, hi) {
+		p := lo + i
+		if d == es.Backward {
+			p = hi - 1 - i
+		}
+		if !f(ps[p]) {
+			return
+		}
+	}
+}
+
+// Subscribe implements [es.Store].
+func (s *Store) Subscribe(ctx context.Context, after *es.Position, f es.Filter) es.Subscription {
+	return store.Follow(ctx, s, after, f)
+}
+
+// Info implements [es.Store].
+func (s *Store) Info(ctx context.Context, stream es.Stream) (es.StreamInfo, error) {
+	if s.closed.Load() {
+		return es.StreamInfo{}, es.ErrClosed
+	}
+	return es.StreamInfo{Head: es.Revision(len(s.index.stream(stream, s.durable.Head()))) - 1}, ctx.Err()
+}
+
+// Head implements [es.Store].
+func (s *Store) Head(ctx context.Context) (es.Position, error) { return s.durable.Head(), ctx.Err() }

@@ -1,0 +1,151 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emet-node/emet/adapters/store"
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Store is an [es.Store] on disk. Create it with [Open] and end it with
+// [Store.Close].
+type Store struct {
+	dir      string
+	options  Options
+	logID    [16]byte
+	lock     io.Closer
+	index    *index
+	durable  store.Watermark
+	readOnly bool
+	failed   atomic.Pointer[failure]
+
+	queue  queue
+	ended  sync.WaitGroup // the writer
+	closed atomic.Bool
+
+	writer // the writer goroutine's own
+
+	treeMu sync.Mutex
+	tree   tree // of the durable events
+}
+
+type failure struct{ err error }
+
+var _ es.Store = (*Store)(nil)
+
+func start(l *loaded, lock io.Closer, o Options) *Store {
+	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.clone()}
+	s.queue.wake = make(chan struct{}, 1)
+	s.writer = writer{
+		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
+		filler: filler{files: o.FS, dir: l.dir},
+	}
+	s.clock.Now = o.Now
+	s.clock.Resume(time.Unix(0, l.walk.recorded))
+	s.durable.Publish(l.walk.next)
+	s.ended.Go(s.run)
+	return s
+}
+
+// Caps implements [es.Store].
+func (s *Store) Caps() es.Caps { return es.Caps{Name: "segment", Durable: true, MerkleProofs: true} }
+
+// LogID names this log, whatever node it belongs to. It is drawn when the
+// store is created.
+func (s *Store) LogID() [16]byte { return s.logID }
+
+// Root returns the number of durable events and the root of the RFC 6962 tree
+// over them.
+func (s *Store) Root() (size uint64, root es.Hash) {
+	s.treeMu.Lock()
+	defer s.treeMu.Unlock()
+	return s.tree.size, s.tree.root()
+}
+
+// Durable is what may be seen.
+func (s *Store) Durable() *store.Watermark { return &s.durable }
+
+// Append implements [es.Store]. It returns [es.ErrCommitUnknown] when the disk
+// failed or ctx ended while the append was under way.
+func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Write) (es.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return es.Receipt{}, err
+	}
+	if err := store.Validate(checks, writes); err != nil {
+		return es.Receipt{}, err
+	}
+	if err := s.writable(); err != nil {
+		return es.Receipt{}, err
+	}
+	r := newRequest(checks, writes)
+	if !s.queue.put(r) {
+		return es.Receipt{}, es.ErrClosed
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.abandon() {
+			return es.Receipt{}, ctx.Err()
+		}
+		return es.Receipt{}, fmt.Errorf("%w: %w", es.ErrCommitUnknown, ctx.Err())
+	}
+	receipt, err := r.receipt, r.err
+	r.release()
+	return receipt, err
+}
+
+func (s *Store) writable() error {
+	switch {
+	case s.closed.Load():
+		return es.ErrClosed
+	case s.readOnly:
+		return fmt.Errorf("%w: it was opened for reading only", es.ErrDegraded)
+	}
+	return s.degraded()
+}
+
+func (s *Store) degraded() error {
+	if f := s.failed.Load(); f != nil {
+		return fmt.Errorf("%w since the disk failed: %w", es.ErrDegraded, f.err)
+	}
+	return nil
+}
+
+// Failed returns the error of the disk after which the store is read-only, nil
+// while all is well. A node ends when it is not nil: the next start copies
+// what is in doubt to a fresh file.
+func (s *Store) Failed() error {
+	if f := s.failed.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// Close lets the appends under way finish, notes that everything is durable
+// and releases the files.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.durable.Close()
+	if !s.readOnly {
+		s.queue.close()
+		s.ended.Wait()
+	}
+	err := s.filler.stop()
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	for _, f := range s.index.segments {
+		err = errors.Join(err, f.Close())
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
