@@ -1,0 +1,93 @@
+// Package expiry knows what is due when. It is the one owner of time: it folds
+// facts into deadlines, and whoever reads clocks sends the command of a
+// deadline that has come, with the time in it. After a restart the deadlines
+// are the same, and overdue ones come first.
+package expiry
+
+import (
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// A Deadline is a command that is due at a moment, unless a fact clears it
+// before. The command must be harmless when it comes late or twice.
+type Deadline struct {
+	Name  string // unique; a later deadline of the same name replaces it
+	At    time.Time
+	Order func(at time.Time) es.Order
+	// Story and Identity go into the command's metadata.
+	Story, Identity string
+}
+
+// Hears lists the fact types that matter.
+var Hears = []string{
+	"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
+	"demand.published.v1", "demand.withdrawn.v1", "demand.expired.v1",
+	"agreement.created.v1", "agreement.received.v1", "agreement.approval_requested.v1", "agreement.approval_failed.v1",
+	"agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1", "agreement.terminated.v1",
+	"activity.created.v1", "activity.terminated.v1",
+	"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
+	"cycle.configured.v1", "cycle.run_requested.v1",
+	"bill.opened.v1", "bill.note_received.v1", "bill.invoice_received.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.settled.v1",
+}
+
+// Policy is how long a provider waits for things that nothing else ends.
+type Policy struct {
+	// IdleAgreement is how long an agreement may have no activity. 0 = for ever.
+	IdleAgreement time.Duration
+}
+
+// Book folds facts into deadlines. Its zero value needs a Policy only.
+type Book struct {
+	Policy Policy
+
+	deadlines map[string]Deadline
+	deals     map[string]deal // by agreement, provider's side
+	bills     map[string]bill // by stream id
+}
+
+// Hear folds a fact.
+func (b *Book) Hear(r es.Recorded) {
+	if b.deadlines == nil {
+		b.deadlines, b.deals = make(map[string]Deadline), make(map[string]deal)
+		b.bills = make(map[string]bill)
+	}
+	b.hearMarket(r)
+	b.hearAgreement(r)
+	b.hearPayment(r)
+}
+
+// Next returns the earliest deadline.
+func (b *Book) Next() (Deadline, bool) {
+	var next Deadline
+	for _, d := range b.deadlines {
+		if next.Order == nil || d.At.Before(next.At) || d.At.Equal(next.At) && d.Name < next.Name {
+			next = d
+		}
+	}
+	return next, next.Order != nil
+}
+
+// Len is the number of deadlines.
+func (b *Book) Len() int { return len(b.deadlines) }
+
+// Passed forgets a deadline whose command was given.
+func (b *Book) Passed(d Deadline) {
+	if now, ok := b.deadlines[d.Name]; ok && now.At.Equal(d.At) {
+		delete(b.deadlines, d.Name)
+	}
+}
+
+func (b *Book) set(r es.Recorded, name string, at time.Time, order func(at time.Time) es.Order) {
+	if at.IsZero() {
+		return
+	}
+	b.deadlines[name] = Deadline{Name: name, At: at, Order: order, Story: r.Info.Correlation, Identity: r.Info.Identity}
+}
+
+func (b *Book) clear(names ...string) {
+	for _, n := range names {
+		delete(b.deadlines, n)
+	}
+}
