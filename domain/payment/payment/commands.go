@@ -1,0 +1,80 @@
+package payment
+
+import (
+	"time"
+
+	"github.com/emet-node/emet/domain/identity"
+	pay "github.com/emet-node/emet/domain/payment"
+)
+
+// A Command is a wish about one payment.
+//
+//sumtype:decl
+type Command interface{ paymentCommand() }
+
+// RequestSigning asks for the proof for one payee of a transfer.
+type RequestSigning struct {
+	PayeeAddr string
+	PayeeID   identity.NodeID
+	PayerAddr string
+	PayerID   identity.NodeID
+	PaymentID string
+	Platform  pay.Platform
+	Shares    []pay.Share
+	Timestamp time.Time
+	TxHash    string
+}
+
+// AnswerSigning reports what the signer did with [Canonical] of the request.
+// Failure is empty when it signed.
+type AnswerSigning struct {
+	Failure   string
+	PayeeID   identity.NodeID
+	Signature []byte
+}
+
+// RequestDelivery asks for a signed proof to be sent, again if it was refused.
+type RequestDelivery struct{ PayeeID identity.NodeID }
+
+// AnswerDelivery reports what the payee said. Refusal is empty when it believes
+// the proof.
+type AnswerDelivery struct {
+	PayeeID identity.NodeID
+	Refusal string
+}
+
+// Claim takes in a proof. Signer is who the signature says it is; it must be
+// the payer and the caller. The same proof again changes nothing unless it was
+// disproved; the same id with other content is [ErrOtherContent].
+type Claim struct {
+	By        identity.Caller
+	Canonical []byte
+	PayeeID   identity.NodeID // the local identity that was addressed
+	Signature []byte
+	Signer    identity.NodeID
+}
+
+// AnswerClaim reports what the chain says. Why is empty when the claim holds.
+type AnswerClaim struct {
+	BlockHash   string
+	BlockNumber uint64
+	Depth       uint64
+	Logs        []LogShare
+	Why         string
+}
+
+// Finalise says that the block of a verified payment will stay.
+type Finalise struct{ BlockNumber uint64 }
+
+// Reverse says that the block of a verified payment left the chain. The claim
+// may be made again.
+type Reverse struct{ Why string }
+
+func (RequestSigning) paymentCommand()  {}
+func (AnswerSigning) paymentCommand()   {}
+func (RequestDelivery) paymentCommand() {}
+func (AnswerDelivery) paymentCommand()  {}
+func (Claim) paymentCommand()           {}
+func (AnswerClaim) paymentCommand()     {}
+func (Finalise) paymentCommand()        {}
+func (Reverse) paymentCommand()         {}
