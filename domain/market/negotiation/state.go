@@ -32,15 +32,15 @@ const (
 // Step is a proposal with its history.
 type Step struct {
 	Proposal
-	Prev        string // "" for the match
-	Issuer      identity.Side
-	Phase       Phase
-	Sending     Sending // of an own counter
-	Counter     string  // the proposal that answers it; a failed one does not count
-	Agreement   string  // that it became
-	RejectedBy  identity.Side
-	Reason      string  // of the rejection
-	Untold      int     // own rejections whose delivery is open
+	Prev       string // "" for the match
+	Issuer     identity.Side
+	Phase      Phase
+	Sending    Sending // of an own counter
+	Counter    string  // the proposal that answers it; a failed one does not count
+	Agreement  string  // that it became
+	RejectedBy identity.Side
+	Reason     string // of the rejection
+	Untold     int    // own rejections whose delivery is open
 }
 
 // State is a thread as its facts tell it. The zero State is no thread.
