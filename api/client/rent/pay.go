@@ -1,0 +1,130 @@
+package rent
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// pay accepts the documents of one kind as they come in, for the agreements of
+// this pool and no others.
+func (p *Pool) pay(ctx context.Context, kind string) {
+	cursor := time.Now().Add(-time.Second).UTC().Format("2006-01-02T15:04:05.000000Z")
+	for ctx.Err() == nil {
+		events, err := p.c.BillEvents(ctx, kind, p.session, cursor, 5*time.Second)
+		if err != nil {
+			pause(ctx, time.Second)
+			continue
+		}
+		for _, e := range events {
+			cursor = e.Date
+			p.take(ctx, e)
+		}
+	}
+}
+
+func (p *Pool) take(ctx context.Context, e client.BillEvent) {
+	var (
+		d    client.Document
+		err  error
+		what = "invoice"
+	)
+	switch e.Type {
+	case "InvoiceReceivedEvent":
+		d, err = p.c.Invoice(ctx, e.InvoiceID)
+	case "DebitNoteReceivedEvent":
+		d, err = p.c.DebitNote(ctx, e.DebitNoteID)
+		what = "note"
+	default:
+		return
+	}
+	deal := p.deal(d.AgreementID)
+	if err != nil || deal == nil {
+		return
+	}
+	if what == "note" {
+		err = p.c.Accept(ctx, "debitNotes", d.DebitNoteID, d.TotalDue, p.allocation.ID)
+	} else {
+		err = p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
+	}
+	p.mu.Lock()
+	news := News{What: what, Provider: deal.Name, Agreement: deal.Agreement, Detail: d.TotalDue + d.Amount}
+	switch {
+	case err != nil:
+		news.What, news.Detail = "unpaid", err.Error()
+	case what == "note":
+		deal.Notes++
+	default:
+		deal.Invoice, deal.Amount, deal.Status = d.InvoiceID, d.Amount, "ACCEPTED"
+	}
+	close(p.bills)
+	p.bills = make(chan struct{})
+	p.mu.Unlock()
+	p.watch(news)
+}
+
+func (p *Pool) deal(agreement string) *Deal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deals[agreement]
+}
+
+// AwaitInvoices waits until every agreement has an accepted invoice, or ctx
+// ends.
+func (p *Pool) AwaitInvoices(ctx context.Context) error {
+	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" })
+}
+
+func (p *Pool) await(ctx context.Context, ok func(*Deal) bool) error {
+	for {
+		p.mu.Lock()
+		changed, all := p.bills, true
+		for _, d := range p.order {
+			all = all && ok(d)
+		}
+		p.mu.Unlock()
+		if all {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// AwaitSettled waits until every invoice is settled on the chain, or ctx ends.
+func (p *Pool) AwaitSettled(ctx context.Context) error {
+	for _, d := range p.Deals() {
+		for d.Invoice != "" && d.Status != "SETTLED" {
+			doc, err := p.c.Invoice(ctx, d.Invoice)
+			if err != nil {
+				return err
+			}
+			if d.Status = doc.Status; d.Status != "SETTLED" {
+				pause(ctx, 100*time.Millisecond)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+			}
+		}
+		p.settled(ctx, d)
+	}
+	return nil
+}
+
+func (p *Pool) settled(ctx context.Context, d Deal) {
+	payments, err := p.c.InvoicePayments(ctx, d.Invoice)
+	p.mu.Lock()
+	known := p.deals[d.Agreement]
+	known.Status = d.Status
+	if err == nil && len(payments) > 0 {
+		known.Tx = "0x" + hex.EncodeToString(payments[len(payments)-1].Details)
+	}
+	tx := known.Tx
+	p.mu.Unlock()
+	p.watch(News{What: "settled", Provider: d.Name, Agreement: d.Agreement, Detail: tx})
+}

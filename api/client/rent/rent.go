@@ -1,0 +1,303 @@
+// Package rent is a requestor: it buys computing through a node's REST
+// interface, pays for it, and rents elsewhere when a provider fails.
+package rent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// Wish is what to rent.
+type Wish struct {
+	Image    string // golem.srv.comp.task_package: "hash:sha3:<hex>:<url>"
+	Runtime  string // golem.runtime.name, "" = wasmtime
+	Network  string // payment network, "" = hoodi
+	Token    string // in platform names, "" = tglm
+	Budget   string // GLM
+	Subnet   string // "" = public
+	Lifetime time.Duration
+	// NoteInterval is how often a provider may send a debit note.
+	NoteInterval time.Duration
+}
+
+// News is what happens, for those who watch.
+type News struct {
+	What      string // "proposal", "agreement", "activity", "note", "invoice", "settled", "failed", …
+	Provider  string // name or node id
+	Agreement string
+	Activity  string
+	Detail    string
+}
+
+// Pool is a demand on the market with the agreements that came of it.
+type Pool struct {
+	c       *client.Client
+	wish    Wish
+	watch   func(News)
+	session string
+
+	allocation client.Allocation
+	demand     client.Offering
+	demandID   string
+	platform   string
+
+	drafts chan draft
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	failed map[string]bool // providers that broke a deal
+	deals  map[string]*Deal
+	order  []*Deal
+	bills  chan struct{} // closed and remade at each change of a bill
+}
+
+// draft is a provider's answer to our counter: it may become an agreement.
+type draft struct{ proposal client.Proposal }
+
+// Deal is one agreement with what is known of its cost.
+type Deal struct {
+	Agreement string   `json:"agreement"`
+	Activity  string   `json:"activity"`
+	Provider  string   `json:"provider"` // node id
+	Name      string   `json:"name"`
+	Counters  []string `json:"counters"` // names of the usage counters
+	Usage     []string `json:"usage"`    // their last values
+	Invoice   string   `json:"invoice"`
+	Amount    string   `json:"amount"`
+	Status    string   `json:"status"` // of the invoice
+	Tx        string   `json:"tx"`     // transaction hash
+	Notes     int      `json:"notes"`
+}
+
+// Open sets the budget aside and publishes the demand. session names this use
+// of the node; watch may be nil.
+func Open(ctx context.Context, c *client.Client, session string, w Wish, watch func(News)) (*Pool, error) {
+	if watch == nil {
+		watch = func(News) {}
+	}
+	p := &Pool{
+		c: c, wish: w.withDefaults(), watch: watch, session: session, drafts: make(chan draft, 64),
+		failed: make(map[string]bool), deals: make(map[string]*Deal), bills: make(chan struct{}),
+	}
+	if err := p.publish(ctx); err != nil {
+		p.release()
+		return nil, err
+	}
+	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	p.wg.Go(func() { p.negotiate(bg) })
+	for _, kind := range []string{"invoice", "debitNote"} {
+		p.wg.Go(func() { p.pay(bg, kind) })
+	}
+	return p, nil
+}
+
+func (w Wish) withDefaults() Wish {
+	def := func(v *string, d string) {
+		if *v == "" {
+			*v = d
+		}
+	}
+	def(&w.Runtime, "wasmtime")
+	def(&w.Network, "hoodi")
+	def(&w.Token, "tglm")
+	def(&w.Subnet, "public")
+	if w.Lifetime == 0 {
+		w.Lifetime = time.Hour
+	}
+	if w.NoteInterval == 0 {
+		w.NoteInterval = 2 * time.Minute
+	}
+	return w
+}
+
+func (p *Pool) publish(ctx context.Context) error {
+	p.platform = "erc20-" + p.wish.Network + "-" + p.wish.Token
+	a, err := p.c.CreateAllocation(ctx, client.Allocation{Platform: p.platform, Total: p.wish.Budget, Timeout: time.Now().Add(p.wish.Lifetime + time.Hour).UTC()})
+	if err != nil {
+		return fmt.Errorf("set %s GLM aside: %w", p.wish.Budget, err)
+	}
+	p.allocation = a
+	d, err := p.c.DecorateDemand(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	p.demand = p.text(d)
+	if p.demandID, err = p.c.Subscribe(ctx, p.demand); err != nil {
+		return fmt.Errorf("publish the demand: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool) text(d client.Decoration) client.Offering {
+	o := client.Offering{Properties: map[string]any{
+		"golem.srv.caps.multi-activity":                  true,
+		"golem.node.debug.subnet":                        p.wish.Subnet,
+		"golem.srv.comp.expiration":                      time.Now().Add(p.wish.Lifetime).UnixMilli(),
+		"golem.srv.comp.task_package":                    p.wish.Image,
+		"golem.com.scheme.payu.debit-note.interval-sec?": int(p.wish.NoteInterval / time.Second),
+		"golem.com.scheme.payu.payment-timeout-sec?":     43200,
+		"golem.com.payment.debit-notes.accept-timeout?":  120,
+	}}
+	clauses := []string{
+		"(golem.com.pricing.model=linear)", "(golem.node.debug.subnet=" + p.wish.Subnet + ")", "(golem.runtime.name=" + p.wish.Runtime + ")",
+	}
+	for _, kv := range d.Properties {
+		o.Properties[kv.Key] = kv.Value
+	}
+	o.Constraints = "(&" + strings.Join(append(clauses, d.Constraints...), "\n\t") + ")"
+	return o
+}
+
+// negotiate answers matches and collects the providers' answers.
+func (p *Pool) negotiate(ctx context.Context) {
+	chosen := client.Offering{Properties: map[string]any{"golem.com.payment.chosen-platform": p.platform}, Constraints: p.demand.Constraints}
+	for k, v := range p.demand.Properties {
+		chosen.Properties[k] = v
+	}
+	for ctx.Err() == nil {
+		events, err := p.c.DemandEvents(ctx, p.demandID, 5*time.Second)
+		if err != nil {
+			if client.StatusOf(err) == 404 || ctx.Err() != nil {
+				return
+			}
+			pause(ctx, time.Second)
+			continue
+		}
+		for _, e := range events {
+			if e.Proposal == nil {
+				continue
+			}
+			p.answer(ctx, *e.Proposal, chosen)
+		}
+	}
+}
+
+func (p *Pool) answer(ctx context.Context, prop client.Proposal, chosen client.Offering) {
+	if prop.State == "Draft" {
+		select {
+		case p.drafts <- draft{prop}:
+		case <-ctx.Done():
+		}
+		return
+	}
+	if _, ok := prop.Properties["golem.com.payment.platform."+p.platform+".address"]; !ok || prop.State != "Initial" || p.isFailed(prop.Issuer) {
+		return
+	}
+	p.watch(News{What: "proposal", Provider: nameOf(prop)})
+	if _, err := p.c.Counter(ctx, p.demandID, prop.ID, chosen); err != nil && ctx.Err() == nil {
+		p.watch(News{What: "refused", Provider: nameOf(prop), Detail: err.Error()})
+	}
+}
+
+func nameOf(p client.Proposal) string {
+	var name string
+	if json.Unmarshal(p.Properties["golem.node.id.name"], &name) == nil && name != "" {
+		return name
+	}
+	return p.Issuer
+}
+
+func (p *Pool) isFailed(provider string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed[provider]
+}
+
+// ErrNoProvider says that nobody offered a machine in time.
+var ErrNoProvider = errors.New("no provider offered a machine")
+
+// Rent makes an agreement with the next provider that answers and prepares a
+// machine there. It tries others when one backs out.
+func (p *Pool) Rent(ctx context.Context) (*Machine, error) {
+	var last error
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ErrNoProvider, last, ctx.Err())
+		case d := <-p.drafts:
+			if p.isFailed(d.proposal.Issuer) {
+				continue
+			}
+			m, err := p.sign(ctx, d)
+			if err == nil {
+				return m, nil
+			}
+			last = err
+			p.watch(News{What: "failed", Provider: nameOf(d.proposal), Detail: err.Error()})
+		}
+	}
+}
+
+// sign turns a draft into an agreement and starts an activity in it.
+func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
+	id, err := p.c.CreateAgreement(ctx, d.proposal.ID, time.Now().Add(time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.c.Confirm(ctx, id, p.session); err != nil {
+		return nil, err
+	}
+	if err := p.c.WaitApproval(ctx, id, 15*time.Second); err != nil {
+		return nil, err
+	}
+	deal := &Deal{Agreement: id, Provider: d.proposal.Issuer, Name: nameOf(d.proposal)}
+	_ = json.Unmarshal(d.proposal.Properties["golem.com.usage.vector"], &deal.Counters)
+	p.mu.Lock()
+	p.deals[id] = deal
+	p.order = append(p.order, deal)
+	p.mu.Unlock()
+	p.watch(News{What: "agreement", Provider: deal.Name, Agreement: id})
+	m := &Machine{pool: p, deal: deal}
+	if err := m.start(ctx); err != nil {
+		m.Abandon("could not start: " + err.Error())
+		return nil, err
+	}
+	return m, nil
+}
+
+// Deals lists the agreements in the order they were made.
+func (p *Pool) Deals() []Deal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]Deal, len(p.order))
+	for i, d := range p.order {
+		out[i] = *d
+	}
+	return out
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// Close takes the demand back, stops listening and releases the budget. Deals
+// that are still open are terminated.
+func (p *Pool) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = p.c.Unsubscribe(ctx, p.demandID)
+	p.stop()
+	p.wg.Wait()
+	p.release()
+}
+
+func (p *Pool) release() {
+	if p.allocation.ID == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = p.c.ReleaseAllocation(ctx, p.allocation.ID)
+}
