@@ -157,6 +157,11 @@ func (c *Chain) mine(ctx context.Context, wake <-chan struct{}) {
 func (c *Chain) settle() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.sealAll()
+}
+
+// sealAll is settle for a caller that holds mu.
+func (c *Chain) sealAll() error {
 	for {
 		if n, err := c.seal(false); n == 0 || err != nil {
 			return err
@@ -201,7 +206,7 @@ func (c *Chain) show(b *types.Block) error {
 	}
 	bc.SetSafe(b.Header())
 	bc.SetFinalized(b.Header())
-	return nil
+	return c.eth.TxPool().Sync() // who sees the block may use what it gave
 }
 
 // head makes sure that b is the canonical head, also when it is lower than
@@ -219,23 +224,29 @@ func (c *Chain) head(b *types.Block) (common.Hash, error) {
 // mined anew, or, with drop, are forgotten.
 func (c *Chain) Reorganise(depth uint64, drop bool) error {
 	c.mu.Lock()
-	bc := c.eth.BlockChain()
-	top := bc.CurrentBlock().Number.Uint64()
-	parent := bc.GetBlockByNumber(top - min(top, depth))
-	_, err := bc.SetCanonical(parent)
-	if err == nil && drop {
-		if err = c.eth.TxPool().Sync(); err == nil {
-			c.eth.TxPool().Clear()
-		}
-	}
-	if err == nil {
-		_, err = c.seal(true)
-	}
-	c.mu.Unlock()
-	if err != nil {
+	defer c.mu.Unlock()
+	if err := c.fork(depth, drop); err != nil {
 		return fmt.Errorf("development chain %s: reorganise %d blocks: %w", c.profile.Network, depth, err)
 	}
-	return c.settle()
+	return nil
+}
+
+func (c *Chain) fork(depth uint64, drop bool) error {
+	bc := c.eth.BlockChain()
+	top := bc.CurrentBlock().Number.Uint64()
+	if _, err := bc.SetCanonical(bc.GetBlockByNumber(top - min(top, depth))); err != nil {
+		return err
+	}
+	if err := c.eth.TxPool().Sync(); err != nil {
+		return err
+	}
+	if drop {
+		c.eth.TxPool().Clear()
+	}
+	if _, err := c.seal(true); err != nil {
+		return err
+	}
+	return c.sealAll()
 }
 
 // Profile is the network that the chain plays.

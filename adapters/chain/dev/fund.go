@@ -41,6 +41,9 @@ func (c *Chain) Fund(_ context.Context, to onchain.Address) (onchain.Hash, error
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.eth.TxPool().Sync(); err != nil {
+		return onchain.Hash{}, c.giving(to, err)
+	}
 	native, err := c.fromBank(0, common.Address(to), giftOfGas, nil)
 	if err != nil {
 		return onchain.Hash{}, c.giving(to, err)
