@@ -67,7 +67,8 @@ type Command interface{ cycleCommand() }
 
 // Configure sets how often to settle. NextAt may be zero: then it is At and the
 // interval, or what is left of the interval since the last run. It fails with
-// [ErrTooOften] below five seconds.
+// [ErrTooOften] below five seconds. With OnlyIfNew a cycle that is configured
+// stays as it is.
 type Configure struct {
 	Address      string
 	At           time.Time
@@ -76,6 +77,7 @@ type Configure struct {
 	ExtraPayTime time.Duration
 	Interval     time.Duration
 	NextAt       time.Time
+	OnlyIfNew    bool
 	OwnerID      identity.NodeID
 	Platform     payment.Platform
 }
@@ -155,6 +157,9 @@ func configure(s State, c Configure) ([]Event, error) {
 	}
 	if c.Interval < Minimum || c.ExtraPayTime < Minimum {
 		return nil, fmt.Errorf("%w: interval %s, extra time %s", ErrTooOften, c.Interval, c.ExtraPayTime)
+	}
+	if c.OnlyIfNew && s.Configured.Address != "" {
+		return nil, nil
 	}
 	next := c.NextAt
 	if next.IsZero() {

@@ -1,0 +1,50 @@
+package pricing_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/emet-node/emet/domain/payment/pricing"
+)
+
+func TestLinearCost(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		coeffs, usage []string
+		want          string
+	}{
+		{[]string{"0.0001", "0.00005", "0.0"}, []string{"44.017951", "103.002864998"}, "0.0095519383499"},
+		{[]string{"0.002", "0.008", "0"}, []string{"44.094619588", "0"}, "0.088189239176"},
+		{[]string{"0.002", "0.008", "0"}, []string{"24.141030488", "0"}, "0.048282060976"},
+		{[]string{"1", "2", "0.5"}, nil, "0.5"},
+		{[]string{"2.777777777777778e-05", "0"}, []string{"3600"}, "0.1000000000000000080"},
+	} {
+		got, err := pricing.Cost(c.coeffs, c.usage)
+		if want := trim(c.want); err != nil || got.String() != want {
+			t.Errorf("Cost(%v, %v) = %s, %v; want %s", c.coeffs, c.usage, got, err, want)
+		}
+	}
+}
+
+func trim(s string) string {
+	for s[len(s)-1] == '0' {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func TestPricesMustFitTheUsage(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][2][]string{
+		{nil, nil},
+		{{"1", "2"}, {"1", "2"}},
+		{{"1", "2", "3"}, {"1"}},
+		{{"x"}, nil},
+		{{"1", "y", "0"}, {"1", "1"}},
+		{{"1", "0"}, {"NaN"}},
+	} {
+		if got, err := pricing.Cost(c[0], c[1]); !errors.Is(err, pricing.ErrModel) {
+			t.Errorf("Cost(%v, %v) = %s, %v", c[0], c[1], got, err)
+		}
+	}
+}
