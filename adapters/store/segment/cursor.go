@@ -83,6 +83,14 @@ func (c *cursor) next() (frame, error) {
 	return f, err
 }
 
+// arrived says whether the frame under the cursor is whole by now: another
+// process may have written it after it was looked at.
+func (c *cursor) arrived() bool {
+	c.buf = c.buf[:0]
+	_, err := c.peek(c.off)
+	return err == nil
+}
+
 // ahead is what lies after the last good frame.
 type ahead struct {
 	zero      bool        // nothing but zeros

@@ -41,7 +41,7 @@ func load(files vfs.FS, dir string, logID [16]byte, write bool) (*loaded, error)
 		return nil, err
 	}
 	if len(names) == 0 {
-		return nil, &Damage{File: segDir, What: "all segments are missing"}
+		return nil, &Damage{File: segDir, What: "all segments are missing", FirstPosition: 1}
 	}
 	for _, n := range names {
 		s, err := openSegment(files, dir, n, write)
@@ -143,19 +143,24 @@ func (l *loaded) sealed(s *file, c *cursor, next header, write bool) error {
 // tail reads the segment that is being written, the end of which may be torn.
 func (l *loaded) tail(s *file, c *cursor) error {
 	l.last = 0
-	reason := l.frames(c, nil)
-	if err := s.asError(reason); err != nil {
-		return err
+	for {
+		reason := l.frames(c, nil)
+		if err := s.asError(reason); err != nil {
+			return err
+		}
+		rest, err := c.lookAhead()
+		if err != nil {
+			return fmt.Errorf("%s %w", s.name, err)
+		}
+		l.end, l.zero = c.off, rest.zero
+		acknowledged := max(rest.watermark, l.walk.watermark)
+		if acknowledged <= l.walk.next {
+			return nil
+		}
+		if !c.arrived() {
+			return &Damage{File: s.name, Offset: c.off, What: reason.Error(), FirstPosition: l.walk.next, LastPosition: acknowledged - 1}
+		}
 	}
-	rest, err := c.lookAhead()
-	if err != nil {
-		return fmt.Errorf("%s %w", s.name, err)
-	}
-	l.end, l.zero = c.off, rest.zero
-	if acknowledged := max(rest.watermark, l.walk.watermark); acknowledged > l.walk.next {
-		return &Damage{File: s.name, Offset: c.off, What: reason.Error(), FirstPosition: l.walk.next, LastPosition: acknowledged - 1}
-	}
-	return nil
 }
 
 // rehome copies the frames of the last segment that are not known to be on the

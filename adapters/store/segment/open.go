@@ -31,7 +31,7 @@ type Options struct {
 const (
 	defaultSegment = 64 << 20
 	firstSegment   = 4 << 20
-	smallest       = 16 << 10
+	smallest       = 8 << 10
 	pageBytes      = 4096
 )
 

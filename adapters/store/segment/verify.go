@@ -46,6 +46,9 @@ func VerifyFS(files vfs.FS, dir string) (Report, error) {
 			return v.report, fmt.Errorf("verify %s: %w", n, err)
 		}
 	}
+	if v.broken != nil {
+		v.report.Damage = append(v.report.Damage, *v.broken)
+	}
 	v.report.Events = uint64(v.walk.next)
 	if len(v.report.Damage) == 0 {
 		v.report.Root = v.walk.tree.root()
@@ -58,8 +61,9 @@ type verifier struct {
 	index  *index
 	walk   walk
 	logID  [16]byte
-	anyLog bool // STORE cannot say which
-	lost   bool // the walk lost its way: chain and tree are not known any more
+	anyLog bool    // STORE cannot say which
+	broken *Damage // the end of the segment before
+	lost   bool    // the walk lost its way: chain and tree are not known any more
 }
 
 // take notes damage and passes other errors on.
@@ -83,12 +87,7 @@ func (v *verifier) segment(files vfs.FS, dir, name string, last bool) error {
 	if s.LogID != v.logID && !v.anyLog {
 		v.damage(s, 0, s.First, s.First, "belongs to another log")
 	}
-	if err := v.walk.enter(s.header); err != nil {
-		if !v.lost {
-			v.damage(s, 0, v.walk.next, max(s.First, v.walk.next+1)-1, err.Error())
-		}
-		v.resume(s.First, s.Chain)
-	}
+	v.enter(s)
 	c := newCursor(s, headerBytes)
 	for {
 		reason := v.frames(s, c)
@@ -99,6 +98,24 @@ func (v *verifier) segment(files vfs.FS, dir, name string, last bool) error {
 		if err != nil || !onward {
 			return err
 		}
+	}
+}
+
+// enter checks that s continues the segment before, whose end may be broken.
+func (v *verifier) enter(s *file) {
+	if d := v.broken; d != nil {
+		d.LastPosition = max(s.First, d.FirstPosition) - 1
+		v.report.Damage, v.broken = append(v.report.Damage, *d), nil
+		if s.First != v.walk.next || s.Chain != v.walk.chain {
+			v.resume(s.First, s.Chain)
+		}
+		return
+	}
+	if err := v.walk.enter(s.header); err != nil {
+		if !v.lost {
+			v.damage(s, 0, v.walk.next, max(s.First, v.walk.next+1)-1, err.Error())
+		}
+		v.resume(s.First, s.Chain)
 	}
 }
 
@@ -136,18 +153,23 @@ func (v *verifier) gap(s *file, c *cursor, reason error, last bool) (onward bool
 		return false, err
 	}
 	acknowledged := max(rest.watermark, v.walk.watermark)
-	if last && acknowledged <= v.walk.next {
+	switch {
+	case last && acknowledged <= v.walk.next:
 		v.report.Unfinished = s.size - c.off
 		return false, nil
-	}
-	if !rest.found {
-		v.damage(s, c.off, v.walk.next, max(acknowledged, v.walk.next)-1, reason.Error())
+	case last && c.arrived():
+		return true, nil
+	case rest.found:
+		v.damage(s, c.off, v.walk.next, max(rest.first, v.walk.next+1)-1, reason.Error())
+		v.resume(rest.first, v.walk.chain)
+		c.off = rest.off
+		return true, nil
+	case !last: // how much is lost, the next segment tells
+		v.broken = &Damage{File: s.name, Offset: c.off, FirstPosition: v.walk.next, What: reason.Error()}
 		return false, nil
 	}
-	v.damage(s, c.off, v.walk.next, max(rest.first, v.walk.next+1)-1, reason.Error())
-	v.resume(rest.first, v.walk.chain)
-	c.off = rest.off
-	return true, nil
+	v.damage(s, c.off, v.walk.next, max(acknowledged, v.walk.next)-1, reason.Error())
+	return false, nil
 }
 
 func (v *verifier) damage(s *file, off int64, first, last es.Position, what string) {

@@ -1,0 +1,135 @@
+// Package bench measures the segment engine against the physical limit of the
+// disk in the same run: the same number and size of records, written in groups
+// with one fdatasync each into a file that was filled before. Machines and
+// neighbours differ; only the ratio says something.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/domain/es"
+)
+
+const (
+	eventBytes = 400
+	rounds     = 5
+	slice      = 350 * time.Millisecond // of one measurement; a round has three
+)
+
+// Run prints one line per figure:
+//
+//	bench store/append_1 value=<ev/s> unit=ev/s ratio=<x> of=raw_fdatasync
+//
+// Each figure takes less than 6 s. Everything is written below dir.
+func Run(ctx context.Context, dir string, w io.Writer) error {
+	for _, writers := range []int{1, 256} {
+		rate, ratio, err := measure(ctx, dir, writers)
+		if err != nil {
+			return fmt.Errorf("bench store/append_%d: %w", writers, err)
+		}
+		if _, err := fmt.Fprintf(w, "bench store/append_%d value=%.0f unit=ev/s ratio=%.2f of=raw_fdatasync\n", writers, rate, ratio); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure alternates raw, engine, raw and returns the medians.
+func measure(ctx context.Context, dir string, writers int) (rate, ratio float64, err error) {
+	tmp, err := os.MkdirTemp(dir, "bench-store-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer os.RemoveAll(tmp) //nolint:errcheck // a left-over is no failure
+	s, err := segment.Open(filepath.Join(tmp, "store"), segment.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.Close() //nolint:errcheck // thrown away
+	raw, err := newRaw(filepath.Join(tmp, "raw"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer raw.close()
+	rates, ratios := make([]float64, 0, rounds), make([]float64, 0, rounds)
+	engine := engineAppend(s, writers)
+	if _, err := drive(ctx, writers, engine); err != nil { // the first segments are small
+		return 0, 0, err
+	}
+	for range rounds {
+		before, err1 := drive(ctx, writers, raw.append)
+		mine, err2 := drive(ctx, writers, engine)
+		after, err3 := drive(ctx, writers, raw.append)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return 0, 0, err
+		}
+		rates, ratios = append(rates, mine), append(ratios, 2*mine/(before+after))
+	}
+	return median(rates), median(ratios), nil
+}
+
+func median(x []float64) float64 {
+	slices.Sort(x)
+	return x[len(x)/2]
+}
+
+// drive lets writers append one after the other for a while and returns the
+// records per second.
+func drive(ctx context.Context, writers int, one func(ctx context.Context, writer int) error) (float64, error) {
+	var count atomic.Int64
+	var failed atomic.Pointer[error]
+	var all sync.WaitGroup
+	begin := time.Now()
+	for w := range writers {
+		all.Go(func() {
+			for time.Since(begin) < slice {
+				if err := one(ctx, w); err != nil {
+					failed.Store(&err)
+					return
+				}
+				count.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(begin).Seconds()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return float64(count.Load()) / took, nil
+}
+
+// engineAppend appends one event per call, each writer to its own stream at
+// the revision it knows.
+func engineAppend(s es.Store, writers int) func(context.Context, int) error {
+	heads := make([]es.Revision, writers)
+	streams := make([]es.Stream, writers)
+	for w := range heads {
+		heads[w] = es.NoStream
+		streams[w] = es.Stream(fmt.Sprintf("agreement-R-%064x", w))
+	}
+	data, meta := make([]byte, eventBytes-100), make([]byte, 100)
+	return func(ctx context.Context, w int) error {
+		var id es.ID
+		id[0], id[1] = byte(w), byte(w>>8)
+		for i := range 8 {
+			id[4+i] = byte(heads[w] >> (8 * i))
+		}
+		id[15] = 1
+		_, err := s.Append(ctx, nil, es.Write{Stream: streams[w], Expected: heads[w], Events: []es.NewEvent{
+			{ID: id, Type: "agreement.approval_requested.v1", Data: data, Meta: meta},
+		}})
+		heads[w]++
+		return err
+	}
+}

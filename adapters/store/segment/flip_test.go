@@ -1,0 +1,249 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"testing"
+
+	"github.com/emet-node/emet/adapters/store/vfs"
+	"github.com/emet-node/emet/domain/es"
+)
+
+const flipDir = "/store"
+
+// smallStore makes a store of a few segments on a disk in memory.
+func smallStore(t testing.TB) *vfs.Crash {
+	t.Helper()
+	disk := vfs.NewCrash(4096)
+	s, err := Open(flipDir, Options{SegmentBytes: 8 << 10, FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 14 {
+		stream := es.Stream(fmt.Sprintf("s-%d", i%3))
+		e := es.NewEvent{ID: es.EventID(stream, "k", i), Type: "t.happened.v1", Data: make([]byte, 20*i), Meta: []byte("{}")}
+		if _, err := s.Append(t.Context(), nil, es.Write{Stream: stream, Expected: es.Any, Events: []es.NewEvent{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
+func copyDisk(t testing.TB, from *vfs.Crash) *vfs.Crash {
+	t.Helper()
+	to := vfs.NewCrash(4096)
+	for _, dir := range []string{flipDir, path.Join(flipDir, segDir)} {
+		names, err := from.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			b, err := vfs.ReadFile(from, path.Join(dir, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := vfs.WriteFile(to, dir, n, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return to
+}
+
+// flip changes one bit of an open file and returns how to undo it.
+func flip(t testing.TB, f vfs.File, bit int64) (undo func()) {
+	t.Helper()
+	change := func() {
+		var b [1]byte
+		if _, err := f.ReadAt(b[:], bit/8); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1 << (bit % 8)
+		if _, err := f.WriteAt(b[:], bit/8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change()
+	return change
+}
+
+// TestEveryFlippedBitIsDetectedOrHarmless flips the bits of all segments one at
+// a time: every bit of what is written, one in each byte of what is padding.
+func TestEveryFlippedBitIsDetectedOrHarmless(t *testing.T) {
+	t.Parallel()
+	disk := smallStore(t)
+	want, err := VerifyFS(disk, flipDir)
+	if err != nil || len(want.Damage) > 0 || want.Segments < 2 || want.Unfinished != 0 {
+		t.Fatalf("%+v, %v", want, err)
+	}
+	names, err := listSegments(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		t.Run(n, func(t *testing.T) {
+			t.Parallel()
+			mine := copyDisk(t, disk)
+			f, err := mine.OpenWrite(path.Join(flipDir, segDir, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := vfs.ReadFile(mine, path.Join(flipDir, segDir, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for at, x := range b {
+				bits := []int{at % 8}
+				if x != 0 {
+					bits = []int{0, 1, 2, 3, 4, 5, 6, 7}
+				}
+				for _, bit := range bits {
+					undo := flip(t, f, int64(at)*8+int64(bit))
+					oneFlip(t, mine, want, fmt.Sprintf("byte %d, bit %d", at, bit), at%61 == 0)
+					undo()
+				}
+			}
+		})
+	}
+}
+
+func oneFlip(t *testing.T, disk *vfs.Crash, want Report, what string, reopen bool) {
+	t.Helper()
+	got, err := VerifyFS(disk, flipDir)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if len(got.Damage) == 0 && (got.Root != want.Root || got.Events != want.Events) {
+		t.Fatalf("%s: not detected, and the history is another: %+v", what, got)
+	}
+	if !reopen {
+		return
+	}
+	s, err := Open(flipDir, Options{SegmentBytes: 8 << 10, FS: copyDisk(t, disk)})
+	if err != nil {
+		var d *Damage
+		if !errors.As(err, &d) || !errors.Is(err, es.ErrCorrupt) {
+			t.Fatalf("%s: refused without a place: %v", what, err)
+		}
+		return
+	}
+	defer s.Close() //nolint:errcheck // thrown away
+	if size, root := s.Root(); root != want.Root || size != want.Events {
+		t.Fatalf("%s: opened with another history of %d events", what, size)
+	}
+}
+
+// TestTornTailIsNoDamage writes garbage and halves of frames after the end.
+func TestTornTailIsNoDamage(t *testing.T) {
+	t.Parallel()
+	disk := smallStore(t)
+	want, err := VerifyFS(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := listSegments(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := readIdentity(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := load(disk, flipDir, id, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := path.Join(flipDir, segDir, names[len(names)-1])
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // a seed that can be repeated
+		torn := copyDisk(t, disk)
+		f, err := torn.OpenWrite(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1+r.IntN(300))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		if _, err := f.WriteAt(b, l.end+r.Int64N(100)); err != nil {
+			t.Fatal(err)
+		}
+		report, err := VerifyFS(torn, flipDir)
+		if err != nil || len(report.Damage) > 0 || report.Root != want.Root || report.Unfinished == 0 {
+			t.Fatalf("seed %d: %+v, %v", seed, report, err)
+		}
+		s, err := Open(flipDir, Options{SegmentBytes: 8 << 10, FS: torn})
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if _, root := s.Root(); root != want.Root {
+			t.Fatalf("seed %d: another history", seed)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if report, err = VerifyFS(torn, flipDir); err != nil || len(report.Damage) > 0 || report.Unfinished != 0 {
+			t.Fatalf("seed %d: after the repair: %+v, %v", seed, report, err)
+		}
+	}
+}
+
+// TestDamageIsRefusedWithItsRange breaks one acknowledged frame.
+func TestDamageIsRefusedWithItsRange(t *testing.T) {
+	t.Parallel()
+	disk := smallStore(t)
+	id, err := readIdentity(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := load(disk, flipDir, id, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range l.index.segments {
+		for j, p := range s.frames {
+			broken := copyDisk(t, disk)
+			f, err := broken.OpenWrite(path.Join(flipDir, s.name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			flip(t, f, (p.at()+frameHead+5)*8)
+			_, err = Open(flipDir, Options{SegmentBytes: 8 << 10, FS: broken})
+			var d *Damage
+			if !errors.As(err, &d) || !errors.Is(err, es.ErrCorrupt) {
+				t.Fatalf("segment %d, frame %d: %v", i, j, err)
+			}
+			if first := s.First + es.Position(p.first); d.File != s.name || d.Offset != p.at() || d.FirstPosition != first || d.LastPosition < first {
+				t.Errorf("segment %d, frame %d: %+v, want byte %d, position %d", i, j, d, p.at(), first)
+			}
+			report, err := VerifyFS(broken, flipDir)
+			if err != nil || len(report.Damage) != 1 || report.Damage[0].FirstPosition != s.First+es.Position(p.first) ||
+				report.Damage[0].LastPosition != report.Damage[0].FirstPosition {
+				t.Errorf("segment %d, frame %d: verify found %+v, %v", i, j, report.Damage, err)
+			}
+		}
+	}
+}
+
+func TestMissingFilesAreDamage(t *testing.T) {
+	t.Parallel()
+	disk := smallStore(t)
+	names, err := listSegments(disk, flipDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{storeName, path.Join(segDir, names[0])} {
+		broken := copyDisk(t, disk)
+		if err := broken.Remove(path.Join(flipDir, gone)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(flipDir, Options{FS: broken}); !errors.Is(err, es.ErrCorrupt) {
+			t.Errorf("without %s: %v", gone, err)
+		}
+	}
+}
