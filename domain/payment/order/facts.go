@@ -32,15 +32,12 @@ type Opened struct {
 // PaymentID is the beginning of it, the name under which both nodes know the
 // payment.
 type IntentRecorded struct {
-	Amount    money.Amount     `json:"amount"`
-	IntentID  string           `json:"intentId"` // 64 hexadecimal digits
-	OrderID   string           `json:"orderId"`
-	PayeeAddr string           `json:"payeeAddr"`
-	PayerAddr string           `json:"payerAddr"`
-	PayerID   identity.NodeID  `json:"payerId"`
-	PaymentID string           `json:"paymentId"` // 32 hexadecimal digits
-	Platform  payment.Platform `json:"platform"`
-	Ranges    []payment.Range  `json:"ranges"`
+	Amount    money.Amount    `json:"amount"`
+	IntentID  string          `json:"intentId"` // 64 hexadecimal digits
+	OrderID   string          `json:"orderId"`
+	PayeeAddr string          `json:"payeeAddr"`
+	PaymentID string          `json:"paymentId"` // 32 hexadecimal digits
+	Ranges    []payment.Range `json:"ranges"`
 }
 
 // BatchSealed says what transaction carries out some intents. It is never

@@ -135,8 +135,7 @@ func open(s State, c Open) ([]Event, error) {
 		seen[i.ID] = true
 		total = total.Add(amount)
 		intents = append(intents, IntentRecorded{
-			Amount: amount, IntentID: i.ID, OrderID: c.OrderID, PayeeAddr: i.PayeeAddr, PayerAddr: c.PayerAddr,
-			PayerID: c.PayerID, PaymentID: i.ID[:32], Platform: c.Platform, Ranges: i.Ranges,
+			Amount: amount, IntentID: i.ID, OrderID: c.OrderID, PayeeAddr: i.PayeeAddr, PaymentID: i.ID[:32], Ranges: i.Ranges,
 		})
 	}
 	if len(intents) == 0 {
