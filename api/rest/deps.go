@@ -1,0 +1,70 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/emet-node/emet/api/gsb"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+)
+
+// Aggregate carries out commands on one kind of stream; *es.Aggregate does.
+type Aggregate[C, S any] interface {
+	Do(ctx context.Context, id string, cmd C, m es.Meta) (S, error)
+	Load(ctx context.Context, id string) (S, es.Revision, error)
+	Await(ctx context.Context, id string, until func(S) bool) (S, error)
+	In(t *es.Tx, id string, cmd C) (S, error)
+	Peek(t *es.Tx, id string) (S, error)
+}
+
+// Deps is what the handlers ask. Handlers record wishes in aggregates and wait
+// for the outcome in the stream; carrying them out is other people's work.
+type Deps struct {
+	Keys Keys
+	Log  *es.Log
+	// Files is the bridge for clients that serve files.
+	Files   Bridge
+	Stories Stories
+	Books   Books
+	// Net says how the node is connected.
+	Net Net
+}
+
+// Bridge is the bus bridge; *gsb.Bridge is one.
+type Bridge interface {
+	Bind(o gsb.Owner, on string, components []string) (id string, err error)
+	Unbind(o gsb.Owner, id string) error
+	Connect(o gsb.Owner, id string, w http.ResponseWriter, r *http.Request) error
+}
+
+// Net tells about the node's place in the network.
+type Net interface {
+	NetStatus(ctx context.Context, node identity.NodeID) (NetStatus, error)
+}
+
+// NetStatus is how an identity is connected; addresses are "ip:port", "" = unknown.
+type NetStatus struct {
+	Listen, Public string
+	Sessions       int
+}
+
+// logNews makes the log tell when something happens.
+type logNews struct{ *es.Log }
+
+// Head is the position that the next fact gets.
+func (l logNews) Head(ctx context.Context) (es.Position, error) { return l.Store.Head(ctx) }
+
+// Stories finds the facts that belong together.
+type Stories interface {
+	// Positions of all facts of a correlation id, ascending.
+	Positions(ctx context.Context, correlation string) ([]es.Position, error)
+}
+
+// Balance is what stands on one account of the double-entry books.
+type Balance struct{ Account, Platform, Amount string }
+
+// Books are the double-entry books.
+type Books interface {
+	Balances(ctx context.Context, owner identity.NodeID) ([]Balance, error)
+}

@@ -1,0 +1,31 @@
+package rest
+
+import (
+	"github.com/labstack/echo/v4"
+
+	"github.com/emet-node/emet/api/gen/emet"
+	gengsb "github.com/emet-node/emet/api/gen/gsb"
+	"github.com/emet-node/emet/api/gen/node"
+)
+
+// Where the documents are served.
+const (
+	marketBase   = "/market-api/v1"
+	activityBase = "/activity-api/v1"
+	paymentBase  = "/payment-api/v1"
+	gsbBase      = "/gsb-api/v1"
+	emetBase     = "/emet-api/v1"
+)
+
+// routes serves exactly what the documents list.
+func (s *server) routes(e *echo.Echo) {
+	for _, r := range node.Routes {
+		e.Add(r.Method, r.Path, s.in(&otherFamily, r.Handle(nodeAPI{s})))
+	}
+	for _, r := range gengsb.Routes {
+		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, r.Handle(gsbAPI{s})))
+	}
+	for _, r := range emet.Routes {
+		e.Add(r.Method, emetBase+r.Path, s.in(&otherFamily, r.Handle(emetAPI{s})))
+	}
+}
