@@ -1,0 +1,216 @@
+// Package golemjs runs published golem-js, unmodified, against a node. The
+// driver programs beside this file do what users do and print what happened;
+// tests look at what was printed.
+package golemjs
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+//go:embed package.json package-lock.json rental.cjs
+var files embed.FS
+
+// Node is where a driver finds the node.
+type Node struct {
+	URL    string // http://127.0.0.1:7465
+	AppKey string
+	Subnet string // "" = public
+}
+
+// Step is one thing that a driver did. A step that begins an order is an object
+// with a single key, see rental.cjs.
+type Step map[string]any
+
+// Order is what rental.cjs is to do.
+type Order struct {
+	ImageURL  string  `json:"imageUrl"`
+	ImageHash string  `json:"imageHash"`
+	Engine    string  `json:"engine,omitempty"`  // runtime name, "" = vm
+	Network   string  `json:"network,omitempty"` // "" = what golem-js takes, holesky
+	RentHours float64 `json:"rentHours,omitempty"`
+	TimeoutMS int     `json:"timeoutMs,omitempty"` // of each wait
+	Do        []Step  `json:"do"`
+}
+
+// Line is what a driver printed: its "step" and whatever came with it.
+type Line struct {
+	Step   string  `json:"step"`
+	MS     float64 `json:"ms"` // since the program began
+	Fields map[string]any
+}
+
+// Text is a field as text, "" if there is none.
+func (l Line) Text(name string) string {
+	s, _ := l.Fields[name].(string)
+	return s
+}
+
+// Report is everything that a driver printed.
+type Report struct {
+	Lines  []Line
+	Stderr string
+}
+
+// Find returns the lines with a step.
+func (r Report) Find(step string) []Line {
+	var out []Line
+	for _, l := range r.Lines {
+		if l.Step == step {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// Steps are the steps in order, without log lines.
+func (r Report) Steps() []string {
+	var out []string
+	for _, l := range r.Lines {
+		if l.Step != "log" {
+			out = append(out, l.Step)
+		}
+	}
+	return out
+}
+
+// String is the report as it was printed, for the message of a failed test.
+func (r Report) String() string {
+	var b strings.Builder
+	for _, l := range r.Lines {
+		fields, _ := json.Marshal(l.Fields)
+		fmt.Fprintf(&b, "%s\n", fields)
+	}
+	return b.String() + r.Stderr
+}
+
+// Rent runs rental.cjs. The error is nil when the program ended well; the
+// report is there either way.
+func Rent(ctx context.Context, n Node, o Order) (Report, error) {
+	arg, err := json.Marshal(o)
+	if err != nil {
+		return Report{}, err
+	}
+	return Run(ctx, n, "rental.cjs", string(arg))
+}
+
+// Run runs a driver with arguments.
+func Run(ctx context.Context, n Node, driver string, args ...string) (Report, error) {
+	dir, err := Install(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	program, err := files.ReadFile(driver)
+	if err != nil {
+		return Report{}, err
+	}
+	at, err := os.MkdirTemp("", "golemjs-*")
+	if err != nil {
+		return Report{}, err
+	}
+	defer os.RemoveAll(at) //nolint:errcheck // in the temporary directory
+	path := filepath.Join(at, driver)
+	if err := os.WriteFile(path, program, 0o600); err != nil {
+		return Report{}, err
+	}
+	cmd := exec.CommandContext(ctx, "node", append([]string{path}, args...)...)
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Dir = at
+	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"),
+		"YAGNA_API_URL="+n.URL, "YAGNA_APPKEY="+n.AppKey, "YAGNA_SUBNET="+n.Subnet)
+	if n.Subnet == "" {
+		cmd.Env = append(cmd.Env, "YAGNA_SUBNET=public")
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	report := Report{Lines: parse(&stdout), Stderr: stderr.String()}
+	if err != nil {
+		return report, fmt.Errorf("%s: %w", driver, err)
+	}
+	return report, nil
+}
+
+// parse reads JSON lines; a line that is none becomes the step "text".
+func parse(out *bytes.Buffer) []Line {
+	var lines []Line
+	s := bufio.NewScanner(out)
+	s.Buffer(nil, 16<<20)
+	for s.Scan() {
+		var l Line
+		if json.Unmarshal(s.Bytes(), &l.Fields) != nil {
+			lines = append(lines, Line{Step: "text", Fields: map[string]any{"text": s.Text()}})
+			continue
+		}
+		l.Step, _ = l.Fields["step"].(string)
+		l.MS, _ = l.Fields["ms"].(float64)
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// Install makes sure that the packages of package-lock.json are there and
+// returns the directory that holds node_modules. It needs node and npm, and the
+// network the first time; the result is shared by all runs with the same lock.
+func Install(ctx context.Context) (string, error) {
+	lock, err := files.ReadFile("package-lock.json")
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	sum := sha256.Sum256(lock)
+	dir := filepath.Join(cache, "emet-tests", "golemjs-"+hex.EncodeToString(sum[:8]))
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	return dir, install(ctx, dir)
+}
+
+// install works beside dir and renames at the end, so that several processes
+// may try at once and none sees half of it.
+func install(ctx context.Context, dir string) error {
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "installing-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp) //nolint:errcheck // gone after the rename
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		b, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(tmp, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+	cmd.Dir = tmp
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci for golem-js (it needs node, npm and the registry): %w: %s", err, out)
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if _, already := os.Stat(filepath.Join(dir, "node_modules")); already == nil {
+			return nil
+		}
+		return errors.Join(errors.New("install golem-js"), err)
+	}
+	return nil
+}
