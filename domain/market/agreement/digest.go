@@ -21,7 +21,7 @@ const (
 // NoSignature is what nodes that do not sign write.
 const NoSignature = "NoSignature"
 
-// SigningInput is the exact text whose SHA3-256 a party signs: a line that
+// SigningInput is the exact text that a party signs as a statement: a line that
 // names what it is, and the canonical JSON (RFC 8785) of the terms.
 func SigningInput(stage Stage, agreementID string, t Terms) ([]byte, error) {
 	b, err := es.CanonicalJSON(signed{
