@@ -3,7 +3,6 @@ package wasm
 import (
 	"io"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -11,10 +10,9 @@ import (
 	esys "github.com/tetratelabs/wazero/experimental/sys"
 	"github.com/tetratelabs/wazero/experimental/sysfs"
 	"github.com/tetratelabs/wazero/sys"
-)
 
-// entryCost is what a file or directory counts beside its bytes.
-const entryCost = 4096
+	"github.com/emet-node/emet/adapters/exeunit"
+)
 
 func (g *Guest) mounts() wazero.FSConfig {
 	q := &quota{limit: g.run.StorageBytes}
@@ -48,7 +46,7 @@ func (q *quota) charge(n int64) esys.Errno {
 	if q.left < n {
 		q.left = q.limit
 		for _, d := range q.dirs {
-			q.left -= DirSize(d)
+			q.left -= exeunit.DirSize(d)
 		}
 	}
 	if q.left < n {
@@ -56,22 +54,6 @@ func (q *quota) charge(n int64) esys.Errno {
 	}
 	q.left -= n
 	return 0
-}
-
-// DirSize is what a directory holds: the lengths of its files and a block for
-// each entry.
-func DirSize(dir string) (bytes int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // it went away meanwhile
-		}
-		bytes += entryCost
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			bytes += info.Size()
-		}
-		return nil
-	})
-	return bytes - entryCost
 }
 
 // guarded is a host directory as a guest may see it: nothing outside, no
@@ -120,7 +102,7 @@ func (f *guarded) OpenFile(path string, flag esys.Oflag, perm fs.FileMode) (esys
 		return nil, esys.EROFS
 	}
 	if flag&esys.O_CREAT != 0 {
-		if e := f.quota.charge(entryCost); e != 0 {
+		if e := f.quota.charge(exeunit.EntryBytes); e != 0 {
 			return nil, e
 		}
 	}
@@ -158,7 +140,7 @@ func (f *guarded) Mkdir(path string, perm fs.FileMode) esys.Errno {
 	if e := f.may(path); e != 0 {
 		return e
 	}
-	if e := f.quota.charge(entryCost); e != 0 {
+	if e := f.quota.charge(exeunit.EntryBytes); e != 0 {
 		return e
 	}
 	return f.FS.Mkdir(path, perm)
@@ -196,7 +178,7 @@ func (f *guarded) Link(from, to string) esys.Errno {
 	if e := f.may(from, to); e != 0 {
 		return e
 	}
-	if e := f.quota.charge(entryCost); e != 0 {
+	if e := f.quota.charge(exeunit.EntryBytes); e != 0 {
 		return e
 	}
 	return f.FS.Link(from, to)

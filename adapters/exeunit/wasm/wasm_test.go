@@ -201,7 +201,7 @@ func TestTheStorageQuotaHolds(t *testing.T) {
 	if o := run(t, r); o.Code == 0 {
 		t.Errorf("%+v", o)
 	}
-	if n := DirSize(dir); n > 1<<20 || n < 1<<19 {
+	if n := exeunit.DirSize(dir); n > 1<<20 || n < 1<<19 {
 		t.Errorf("the volume holds %d bytes", n)
 	}
 	if err := os.Remove(filepath.Join(dir, "f")); err != nil {
