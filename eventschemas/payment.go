@@ -3,7 +3,9 @@ package eventschemas
 import (
 	"github.com/emet-node/emet/domain/payment/allocation"
 	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/cycle"
 	"github.com/emet-node/emet/domain/payment/order"
+	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 	"github.com/emet-node/emet/domain/payment/wallet"
 )
@@ -48,11 +50,26 @@ var paymentFacts = []entry{
 	reg[bill.Unsettled]("bill.unsettled.v1"),
 	reg[bill.Flagged]("bill.flagged.v1"),
 
+	reg[cycle.Configured]("cycle.configured.v1"),
+	reg[cycle.RunRequested]("cycle.run_requested.v1"),
+
 	reg[order.Opened]("order.opened.v1"),
 	reg[order.IntentRecorded]("order.intent_recorded.v1"),
 	reg[order.BatchSealed]("order.batch_sealed.v1"),
 	reg[order.BatchReturned]("order.batch_returned.v1"),
 	reg[order.Completed]("order.completed.v1"),
+
+	reg[payment.SigningRequested]("payment.signing_requested.v1"),
+	reg[payment.Signed]("payment.signed.v1"),
+	reg[payment.SigningFailed]("payment.signing_failed.v1"),
+	reg[payment.DeliveryRequested]("payment.delivery_requested.v1"),
+	reg[payment.Delivered]("payment.delivered.v1"),
+	reg[payment.Refused]("payment.refused.v1"),
+	reg[payment.Claimed]("payment.claimed.v1"),
+	reg[payment.Verified]("payment.verified.v1"),
+	reg[payment.Disproved]("payment.disproved.v1"),
+	reg[payment.Finalised]("payment.finalised.v1"),
+	reg[payment.Reversed]("payment.reversed.v1"),
 
 	reg[tx.Planned]("tx.planned.v1"),
 	reg[tx.SigningRequested]("tx.signing_requested.v1"),

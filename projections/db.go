@@ -1,0 +1,237 @@
+package projections
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Memory is the path of a database that lives in memory only.
+const Memory = ":memory:"
+
+// freshness is how long a question waits for its view before it fails.
+const freshness = 10 * time.Second
+
+// ErrStale says that a view did not catch up with the log in time.
+var ErrStale = errors.New("view has not caught up with the log")
+
+// DB is a group of views in one SQLite file. Open it, then let [DB.Run] follow
+// the log; questions may be asked from any number of goroutines.
+type DB struct {
+	name  string
+	path  string
+	log   *es.Log
+	views []View
+	hears map[string][]View // by type
+	all   []View            // that hear everything
+
+	swap  sync.RWMutex // held for writing while a rebuilt file takes the place of the old
+	apply sync.Mutex   // held by whoever writes
+	write *sql.DB      // one connection
+	read  *sql.DB
+
+	position atomic.Uint64 // events seen
+	moved    broadcast
+	failed   atomic.Pointer[error]
+	frozen   bool // stands at a moment of the past and never moves
+
+	after []func([]es.Recorded) // memory copies; called after each commit
+}
+
+// Open opens the group called name at path (or [Memory]). Tables of another
+// version, or of another log, are made anew before it returns.
+func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
+	d := &DB{name: name, path: path, log: log, views: views, hears: make(map[string][]View)}
+	for _, v := range views {
+		if v.Hears() == nil {
+			d.all = append(d.all, v)
+		}
+		for _, typ := range v.Hears() {
+			d.hears[typ] = append(d.hears[typ], v)
+		}
+	}
+	if err := d.open(path); err == nil && d.belongs(ctx) {
+		return d, nil
+	} else if err == nil {
+		d.close()
+	}
+	if err := d.renew(ctx); err != nil {
+		return nil, fmt.Errorf("open view %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// open opens the file at path, creating tables in an empty one.
+func (d *DB) open(path string) error {
+	write, read, err := connect(path)
+	if err != nil {
+		return err
+	}
+	if err := d.create(write); err != nil {
+		write.Close() //nolint:errcheck // the first error counts
+		read.Close()  //nolint:errcheck // the first error counts
+		return err
+	}
+	d.write, d.read = write, read
+	return nil
+}
+
+func connect(path string) (write, read *sql.DB, err error) {
+	const pragmas = "_pragma=busy_timeout(10000)&_pragma=synchronous(normal)&_pragma=temp_store(memory)&_txlock=immediate"
+	if path == Memory {
+		db, err := sql.Open("sqlite", ":memory:?"+pragmas)
+		if err != nil {
+			return nil, nil, err
+		}
+		db.SetMaxOpenConns(1)
+		db.SetConnMaxIdleTime(0)
+		return db, db, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, nil, err
+	}
+	dsn := "file:" + path + "?" + pragmas + "&_pragma=journal_mode(wal)"
+	if write, err = sql.Open("sqlite", dsn); err != nil {
+		return nil, nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
+		write.Close() //nolint:errcheck // the first error counts
+		return nil, nil, err
+	}
+	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	return write, read, nil
+}
+
+const metaSchema = `CREATE TABLE IF NOT EXISTS emet_view (
+	id INTEGER PRIMARY KEY CHECK (id = 0), version TEXT NOT NULL, position INTEGER NOT NULL, last TEXT NOT NULL)`
+
+// create makes the tables if there are none.
+func (d *DB) create(w *sql.DB) error {
+	if _, err := w.Exec(metaSchema); err != nil {
+		return err
+	}
+	var n int
+	if err := w.QueryRow(`SELECT count(*) FROM emet_view`).Scan(&n); err != nil || n > 0 {
+		return err
+	}
+	tx, err := w.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
+	for _, v := range d.views {
+		if _, err := tx.Exec(v.Schema()); err != nil {
+			return fmt.Errorf("schema of %s: %w", v.Name(), err)
+		}
+	}
+	if _, err := tx.Exec(`INSERT INTO emet_view (id, version, position, last) VALUES (0, ?, 0, '')`, d.version()); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// version changes when a view's name, schema or hearing does.
+func (d *DB) version() string {
+	h := sha256.New()
+	for _, v := range d.views {
+		fmt.Fprintf(h, "%s\x00%s\x00%q\x00", v.Name(), v.Schema(), v.Hears())
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// belongs says whether the tables are of this version and this log, and takes
+// up their position.
+func (d *DB) belongs(ctx context.Context) bool {
+	var (
+		version, last string
+		position      int64
+	)
+	if d.write.QueryRow(`SELECT version, position, last FROM emet_view`).Scan(&version, &position, &last) != nil || version != d.version() {
+		return false
+	}
+	if position > 0 && !d.inLog(ctx, es.Position(position-1), last) {
+		return false
+	}
+	d.position.Store(uint64(position)) //nolint:gosec // never negative
+	return true
+}
+
+func (d *DB) inLog(ctx context.Context, at es.Position, id string) bool {
+	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, es.Filter{}, 1) {
+		return err == nil && e.Position == at && e.ID.String() == id
+	}
+	return false
+}
+
+// Position is the number of events that the views have seen.
+func (d *DB) Position() es.Position { return es.Position(d.position.Load()) }
+
+// Name is the name of the group.
+func (d *DB) Name() string { return d.name }
+
+// Close closes the files. Run must have ended.
+func (d *DB) Close() error {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	return d.close()
+}
+
+func (d *DB) close() error {
+	if d.write == nil {
+		return nil
+	}
+	err := d.write.Close()
+	if d.read != d.write {
+		err = errors.Join(err, d.read.Close())
+	}
+	d.write, d.read = nil, nil
+	return err
+}
+
+// tables lists the tables of the views.
+func (d *DB) tables(ctx context.Context) ([]string, error) {
+	names, err := queryNow(ctx, d, func(s scanner) (n string, err error) { return n, s.Scan(&n) },
+		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'emet_view'`)
+	slices.Sort(names)
+	return names, err
+}
+
+// broadcast wakes everyone who waits.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next is closed by the next call of wake.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

@@ -1,0 +1,159 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// batchSize is how many events one transaction takes at most. A view that has
+// caught up commits at once.
+const batchSize = 512
+
+// Run follows the log until ctx ends. An error means that the views stopped:
+// a fact could not be applied or the disk failed.
+func (d *DB) Run(ctx context.Context) error {
+	err := d.follow(ctx)
+	if err == nil || ctx.Err() != nil || errors.Is(err, es.ErrClosed) {
+		return nil
+	}
+	err = fmt.Errorf("view %s stopped at event %d: %w", d.name, d.Position(), err)
+	d.failed.Store(&err)
+	d.moved.wake()
+	return err
+}
+
+func (d *DB) follow(ctx context.Context) error {
+	for {
+		if err := d.catchUp(ctx); err != nil {
+			return err
+		}
+		if err := d.log.Wait(ctx, d.Position(), es.Filter{}); err != nil {
+			return err
+		}
+	}
+}
+
+// catchUp applies everything that is in the log now.
+func (d *DB) catchUp(ctx context.Context) error {
+	for {
+		n, err := d.step(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// step applies one batch and says how many events it had.
+func (d *DB) step(ctx context.Context) (int, error) {
+	d.apply.Lock()
+	defer d.apply.Unlock()
+	var heard []es.Recorded
+	at, last := d.Position(), ""
+	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, es.Filter{}, batchSize) {
+		if err != nil {
+			return 0, err
+		}
+		at, last = e.Position+1, e.ID.String()
+		if len(d.all) == 0 && len(d.hears[e.Type]) == 0 {
+			continue
+		}
+		r, err := d.log.Decode(ctx, e)
+		if err != nil {
+			return 0, err
+		}
+		heard = append(heard, r)
+	}
+	n := int(at - d.Position()) //nolint:gosec // at most batchSize
+	if n == 0 {
+		return 0, nil
+	}
+	if err := d.commit(heard, at, last); err != nil {
+		return 0, err
+	}
+	for _, f := range d.after {
+		f(heard)
+	}
+	d.position.Store(uint64(at))
+	d.moved.wake()
+	return n, nil
+}
+
+// commit writes the rows and the position in one transaction.
+func (d *DB) commit(heard []es.Recorded, at es.Position, last string) error {
+	tx, err := d.write.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
+	for _, r := range heard {
+		if err := d.hear(tx, r); err != nil {
+			return err
+		}
+	}
+	if err := exec(tx, `UPDATE emet_view SET position = ?, last = ?`, int64(at), last); err != nil { //nolint:gosec // far below 2^63
+		return err
+	}
+	return tx.Commit()
+}
+
+func (d *DB) hear(tx *sql.Tx, r es.Recorded) error {
+	for _, views := range [][]View{d.all, d.hears[r.Type]} {
+		for _, v := range views {
+			if err := v.Apply(tx, r); err != nil {
+				return fmt.Errorf("%s: event %d (%s of %s): %w", v.Name(), r.Position, r.Type, r.Stream, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Fresh waits until the views have seen everything that is in the log now.
+// After ten seconds it gives up with [ErrStale].
+func (d *DB) Fresh(ctx context.Context) error {
+	if d.frozen {
+		return nil
+	}
+	head, err := d.log.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	return d.WaitFor(ctx, head)
+}
+
+// WaitFor waits until the views have seen the first pos events of the log,
+// for ten seconds at most.
+func (d *DB) WaitFor(ctx context.Context, pos es.Position) error {
+	if d.Position() >= pos {
+		return nil
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, freshness, ErrStale)
+	defer cancel()
+	err := d.Await(limited, pos)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), ErrStale) {
+		return fmt.Errorf("view %s is at event %d, the question needs %d: %w", d.name, d.Position(), pos, ErrStale)
+	}
+	return err
+}
+
+// Await waits until the views have seen the first pos events, as long as ctx
+// lasts. Long polls use it to look again when something happened.
+func (d *DB) Await(ctx context.Context, pos es.Position) error {
+	for {
+		next := d.moved.next()
+		if d.Position() >= pos {
+			return nil
+		}
+		if err := d.failed.Load(); err != nil {
+			return *err
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

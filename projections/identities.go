@@ -1,0 +1,82 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/account"
+)
+
+// identities answers "who am I?".
+type identities struct{}
+
+func (identities) Name() string { return "identities/1" }
+
+func (identities) Schema() string {
+	return `CREATE TABLE identities (
+		id TEXT PRIMARY KEY, alias TEXT NOT NULL, origin TEXT NOT NULL, public_key TEXT NOT NULL,
+		locked INTEGER NOT NULL, dropped INTEGER NOT NULL, preferred INTEGER NOT NULL, recorded INTEGER NOT NULL)`
+}
+
+func (identities) Hears() []string {
+	return []string{
+		"identity.created.v1", "identity.aliased.v1", "identity.made_default.v1",
+		"identity.locked.v1", "identity.unlocked.v1", "identity.dropped.v1",
+	}
+}
+
+func (identities) Apply(tx *sql.Tx, r es.Recorded) error {
+	switch e := r.Data.(type) {
+	case account.Created:
+		return exec(tx, `INSERT INTO identities VALUES (?, ?, ?, ?, 0, 0, 0, ?)
+			ON CONFLICT DO UPDATE SET alias = excluded.alias, origin = excluded.origin, public_key = excluded.public_key, locked = 0, dropped = 0`,
+			e.Identity, e.Alias, string(e.Origin), e.PublicKey, r.Recorded)
+	case account.Aliased:
+		return exec(tx, `UPDATE identities SET alias = ? WHERE id = ?`, e.Alias, e.Identity)
+	case account.MadeDefault:
+		return exec(tx, `UPDATE identities SET preferred = (id = ?)`, e.Identity)
+	case account.Locked:
+		return exec(tx, `UPDATE identities SET locked = 1 WHERE id = ?`, e.Identity)
+	case account.Unlocked:
+		return exec(tx, `UPDATE identities SET locked = 0 WHERE id = ?`, e.Identity)
+	case account.Dropped:
+		return exec(tx, `UPDATE identities SET locked = 1, dropped = 1, preferred = 0 WHERE id = ?`, e.Identity)
+	}
+	return nil
+}
+
+// IdentityRow is one identity of this node.
+type IdentityRow struct {
+	ID        identity.NodeID
+	Alias     string
+	Origin    account.Origin
+	PublicKey string
+	Locked    bool
+	Default   bool
+	Recorded  time.Time
+}
+
+// Identities lists the identities that were not dropped, oldest first.
+func (n *Node) Identities(ctx context.Context) ([]IdentityRow, error) {
+	return query(ctx, n.DB, func(s scanner) (r IdentityRow, err error) {
+		return r, s.Scan(&r.ID, &r.Alias, &r.Origin, &r.PublicKey, &r.Locked, &r.Default, moment{&r.Recorded})
+	}, `SELECT id, alias, origin, public_key, locked, preferred, recorded FROM identities WHERE dropped = 0 ORDER BY recorded`)
+}
+
+// DefaultIdentity is the one that is meant when none is named: the one that
+// was made default last, else the oldest.
+func (n *Node) DefaultIdentity(ctx context.Context) (IdentityRow, bool, error) {
+	rows, err := n.Identities(ctx)
+	for _, r := range rows {
+		if r.Default {
+			return r, true, err
+		}
+	}
+	if err != nil || len(rows) == 0 {
+		return IdentityRow{}, false, err
+	}
+	return rows[0], true, nil
+}

@@ -1,0 +1,47 @@
+package projections
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Market answers questions about subscriptions, proposals and agreements.
+type Market struct {
+	*DB
+	proposals *proposalMemory
+}
+
+// OpenMarket opens the group in dir ([Memory] = none).
+func OpenMarket(ctx context.Context, dir string, log *es.Log) (*Market, error) {
+	db, err := Open(ctx, "market", in(dir, "market"), log, subscriptions{}, proposals{}, agreements{}, agreementEvents{})
+	if err != nil {
+		return nil, err
+	}
+	m := &Market{DB: db, proposals: &proposalMemory{}}
+	if err := m.proposals.load(ctx, db); err != nil {
+		db.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	db.after = append(db.after, m.proposals.hear)
+	return m, nil
+}
+
+// in is the file of a group in a directory.
+func in(dir, name string) string {
+	if dir == Memory {
+		return Memory
+	}
+	return filepath.Join(dir, name+".db")
+}
+
+// AsOf is the group as it was when the log had pos events. Close it after use.
+func (m *Market) AsOf(ctx context.Context, pos es.Position) (*Market, error) {
+	db, err := m.DB.AsOf(ctx, pos)
+	if err != nil {
+		return nil, err
+	}
+	past := &Market{DB: db, proposals: &proposalMemory{}}
+	return past, past.proposals.load(ctx, db)
+}

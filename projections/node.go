@@ -1,0 +1,39 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Node answers questions about the node itself: identities, app-keys, open
+// intents, deadlines, and what belongs to a story.
+type Node struct {
+	*DB
+	keys *keyMemory
+}
+
+// OpenNode opens the group in dir ([Memory] = none).
+func OpenNode(ctx context.Context, dir string, log *es.Log) (*Node, error) {
+	db, err := Open(ctx, "node", in(dir, "node"), log, pending{}, timeline{}, deadlines{}, identities{}, appKeys{})
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{DB: db, keys: &keyMemory{}}
+	if err := n.keys.load(ctx, db); err != nil {
+		db.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	db.after = append(db.after, n.keys.hear)
+	return n, nil
+}
+
+// AsOf is the group as it was when the log had pos events. Close it after use.
+func (n *Node) AsOf(ctx context.Context, pos es.Position) (*Node, error) {
+	db, err := n.DB.AsOf(ctx, pos)
+	if err != nil {
+		return nil, err
+	}
+	past := &Node{DB: db, keys: &keyMemory{}}
+	return past, past.keys.load(ctx, db)
+}

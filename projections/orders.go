@@ -1,0 +1,138 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/money"
+	"github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/order"
+	"github.com/emet-node/emet/domain/payment/tx"
+)
+
+// orders answers "which settlement runs were there, and what do they pay?".
+type orders struct{}
+
+func (orders) Name() string { return "orders/1" }
+
+func (orders) Schema() string {
+	return `CREATE TABLE orders (
+		id TEXT PRIMARY KEY, owner TEXT NOT NULL, payer_addr TEXT NOT NULL, platform TEXT NOT NULL, chain_id INTEGER NOT NULL,
+		total TEXT NOT NULL, completed INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL);
+	CREATE TABLE order_items (
+		order_id TEXT NOT NULL, intent TEXT NOT NULL, payee_addr TEXT NOT NULL, amount TEXT NOT NULL, payment_id TEXT NOT NULL,
+		ranges TEXT NOT NULL, batch TEXT NOT NULL, paid INTEGER NOT NULL, recorded INTEGER NOT NULL,
+		PRIMARY KEY (order_id, intent)) WITHOUT ROWID;
+	CREATE INDEX order_items_by_batch ON order_items (batch)`
+}
+
+func (orders) Hears() []string {
+	return []string{
+		"order.opened.v1", "order.intent_recorded.v1", "order.batch_sealed.v1", "order.batch_returned.v1", "order.completed.v1",
+		"tx.included.v1", "tx.orphaned.v1",
+	}
+}
+
+func (orders) Apply(t *sql.Tx, r es.Recorded) error {
+	switch e := r.Data.(type) {
+	case order.Opened:
+		return exec(t, `INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)`, e.OrderID, e.PayerID, e.PayerAddr, string(e.Platform),
+			int64(e.ChainID), e.Total, r.Recorded, r.Recorded) //nolint:gosec // chain ids are small
+	case order.IntentRecorded:
+		ranges, err := json.Marshal(e.Ranges)
+		if err != nil {
+			return err
+		}
+		return exec(t, `INSERT OR IGNORE INTO order_items VALUES (?, ?, ?, ?, ?, ?, '', 0, ?)`,
+			e.OrderID, e.IntentID, e.PayeeAddr, e.Amount, e.PaymentID, string(ranges), r.Recorded)
+	case order.BatchSealed:
+		for _, intent := range e.Intents {
+			if err := exec(t, `UPDATE order_items SET batch = ? WHERE order_id = ? AND intent = ?`, e.BatchID, e.OrderID, intent); err != nil {
+				return err
+			}
+		}
+		return exec(t, `UPDATE orders SET updated = ? WHERE id = ?`, r.Recorded, e.OrderID)
+	case order.BatchReturned:
+		return exec(t, `UPDATE order_items SET batch = '', paid = 0 WHERE order_id = ? AND batch = ?`, e.OrderID, e.BatchID)
+	case tx.Included:
+		return exec(t, `UPDATE order_items SET paid = ? WHERE order_id = ? AND batch = ?`, e.Status == 1, e.OrderID, e.BatchID)
+	case tx.Orphaned:
+		return exec(t, `UPDATE order_items SET paid = 0 WHERE order_id = ? AND batch = ?`, e.OrderID, e.BatchID)
+	case order.Completed:
+		return exec(t, `UPDATE orders SET completed = 1, updated = ? WHERE id = ?`, r.Recorded, e.OrderID)
+	}
+	return nil
+}
+
+// OrderRow is a settlement run ("batch order" in REST).
+type OrderRow struct {
+	ID        string
+	Owner     identity.NodeID
+	PayerAddr string
+	Platform  payment.Platform
+	ChainID   uint64
+	Total     money.Amount
+	Paid      money.Amount
+	Completed bool
+	Created   time.Time
+	Updated   time.Time
+}
+
+// Orders lists settlement runs of owner, oldest first. ID "" means all.
+func (p *Payment) Orders(ctx context.Context, owner identity.NodeID, id string) ([]OrderRow, error) {
+	var c conditions
+	c.add(true, "owner = ?", owner)
+	c.add(id != "", "id = ?", id)
+	rows, err := query(ctx, p.DB, func(s scanner) (r OrderRow, err error) {
+		return r, s.Scan(&r.ID, &r.Owner, &r.PayerAddr, &r.Platform, &r.ChainID, amount{&r.Total}, &r.Completed, moment{&r.Created}, moment{&r.Updated})
+	}, `SELECT id, owner, payer_addr, platform, chain_id, total, completed, created, updated FROM orders`+c.text+` ORDER BY created`, c.args...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		items, err := p.OrderItems(ctx, owner, rows[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items {
+			if it.Paid {
+				rows[i].Paid = rows[i].Paid.Add(it.Amount)
+			}
+		}
+	}
+	return rows, nil
+}
+
+// OrderItemRow is one transfer of a settlement run.
+type OrderItemRow struct {
+	OrderID   string
+	Owner     identity.NodeID
+	IntentID  string
+	PayeeAddr string
+	Amount    money.Amount
+	PaymentID string
+	Ranges    []payment.Range
+	BatchID   string // "" while it is in no transaction
+	Paid      bool   // a transaction with it is in a block
+	Recorded  time.Time
+}
+
+// OrderItems lists the transfers of one of owner's runs; orderID "" means all.
+func (p *Payment) OrderItems(ctx context.Context, owner identity.NodeID, orderID string) ([]OrderItemRow, error) {
+	var c conditions
+	c.add(true, "o.owner = ?", owner)
+	c.add(orderID != "", "i.order_id = ?", orderID)
+	return query(ctx, p.DB, func(s scanner) (r OrderItemRow, err error) {
+		var ranges string
+		err = s.Scan(&r.OrderID, &r.Owner, &r.IntentID, &r.PayeeAddr, amount{&r.Amount}, &r.PaymentID, &ranges, &r.BatchID, &r.Paid, moment{&r.Recorded})
+		if err == nil {
+			err = json.Unmarshal([]byte(ranges), &r.Ranges)
+		}
+		return r, err
+	}, `SELECT i.order_id, o.owner, i.intent, i.payee_addr, i.amount, i.payment_id, i.ranges, i.batch, i.paid, i.recorded
+		FROM order_items i JOIN orders o ON o.id = i.order_id`+c.text+` ORDER BY i.recorded, i.intent`, c.args...)
+}

@@ -1,0 +1,23 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Payment answers questions about bills, budgets, payments and wallets.
+type Payment struct{ *DB }
+
+// OpenPayment opens the group in dir ([Memory] = none).
+func OpenPayment(ctx context.Context, dir string, log *es.Log) (*Payment, error) {
+	db, err := Open(ctx, "payment", in(dir, "payment"), log,
+		bills{}, billEvents{}, totals{}, allocations{}, orders{}, payments{}, accounts{})
+	return &Payment{DB: db}, err
+}
+
+// AsOf is the group as it was when the log had pos events. Close it after use.
+func (p *Payment) AsOf(ctx context.Context, pos es.Position) (*Payment, error) {
+	db, err := p.DB.AsOf(ctx, pos)
+	return &Payment{DB: db}, err
+}

@@ -1,0 +1,136 @@
+package projections
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Rebuild makes the tables anew from the log in a side file, which then takes
+// the place of the old one. Questions go on being answered meanwhile.
+func (d *DB) Rebuild(ctx context.Context) error {
+	side, err := d.build(ctx, d.side())
+	if err != nil {
+		return fmt.Errorf("rebuild view %s: %w", d.name, err)
+	}
+	d.apply.Lock() // the follower waits; it goes on from the new position
+	defer d.apply.Unlock()
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	return d.replace(side)
+}
+
+func (d *DB) side() string {
+	if d.path == Memory {
+		return Memory
+	}
+	return d.path + ".new"
+}
+
+// build opens a fresh file and folds the whole log into it.
+func (d *DB) build(ctx context.Context, path string) (*DB, error) {
+	remove(path)
+	side := &DB{name: d.name, path: path, log: d.log, views: d.views, hears: d.hears, all: d.all}
+	if err := side.open(path); err != nil {
+		return nil, err
+	}
+	if err := side.catchUp(ctx); err != nil {
+		side.close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	return side, nil
+}
+
+// replace puts side in the place of d. Both locks are held.
+func (d *DB) replace(side *DB) error {
+	position := side.position.Load()
+	if err := d.close(); err != nil {
+		return err
+	}
+	if d.path == Memory {
+		d.write, d.read = side.write, side.read
+	} else {
+		if err := side.close(); err != nil {
+			return err
+		}
+		remove(d.path)
+		if err := os.Rename(side.path, d.path); err != nil {
+			return err
+		}
+		if err := d.open(d.path); err != nil {
+			return err
+		}
+	}
+	d.position.Store(position)
+	d.moved.wake()
+	return nil
+}
+
+// renew is Rebuild for a group that is not open.
+func (d *DB) renew(ctx context.Context) error {
+	if d.path != Memory {
+		remove(d.path)
+	}
+	if err := d.open(d.path); err != nil {
+		return err
+	}
+	return d.catchUp(ctx)
+}
+
+// remove deletes a database with what SQLite keeps beside it.
+func remove(path string) {
+	if path == Memory {
+		return
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		os.Remove(path + suffix) //nolint:errcheck // it may not be there; opening will tell
+	}
+}
+
+// AsOf folds the log up to position pos (exclusive) into memory. The result
+// answers the same questions and never changes; close it after use.
+func (d *DB) AsOf(ctx context.Context, pos es.Position) (*DB, error) {
+	past := &DB{name: d.name + "@" + fmt.Sprint(pos), path: Memory, views: d.views, hears: d.hears, all: d.all, frozen: true}
+	past.log = &es.Log{Store: upTo{d.log.Store, pos}, Codec: d.log.Codec, Sealer: d.log.Sealer}
+	if err := past.open(Memory); err != nil {
+		return nil, err
+	}
+	if err := past.catchUp(ctx); err != nil {
+		past.close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	return past, nil
+}
+
+// TableHash is the SHA-256 of all rows of all tables, in an order that does
+// not depend on how they got there.
+func (d *DB) TableHash(ctx context.Context) (string, error) {
+	if err := d.Fresh(ctx); err != nil {
+		return "", err
+	}
+	tables, err := d.tables(ctx)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, table := range tables {
+		columns, err := queryNow(ctx, d, func(s scanner) (n string, err error) { return n, s.Scan(&n) },
+			`SELECT 'quote("' || name || '")' FROM pragma_table_info(?) ORDER BY cid`, table)
+		if err != nil {
+			return "", err
+		}
+		row := strings.Join(columns, " || ',' || ")
+		rows, err := queryNow(ctx, d, func(s scanner) (n string, err error) { return n, s.Scan(&n) },
+			`SELECT `+row+` AS r FROM "`+table+`" ORDER BY r`)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n%s\n", table, len(rows), strings.Join(rows, "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

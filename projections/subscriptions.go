@@ -1,0 +1,102 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market/demand"
+	"github.com/emet-node/emet/domain/market/offer"
+)
+
+// subscriptions answers "which demands and offers of ours are on the market?".
+type subscriptions struct{}
+
+func (subscriptions) Name() string { return "subscriptions/1" }
+
+func (subscriptions) Schema() string {
+	return `CREATE TABLE subscriptions (
+		id TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, properties TEXT NOT NULL, constraints TEXT NOT NULL,
+		created TEXT NOT NULL, expires TEXT NOT NULL, session TEXT NOT NULL, preset TEXT NOT NULL,
+		state TEXT NOT NULL, why TEXT NOT NULL, recorded INTEGER NOT NULL, ended INTEGER NOT NULL);
+	CREATE INDEX subscriptions_by_owner ON subscriptions (owner, kind, state)`
+}
+
+func (subscriptions) Hears() []string {
+	return []string{
+		"demand.published.v1", "demand.withdrawn.v1", "demand.expired.v1",
+		"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
+	}
+}
+
+func (subscriptions) Apply(tx *sql.Tx, r es.Recorded) error {
+	const (
+		insert = `INSERT INTO subscriptions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', '', ?, 0)`
+		end    = `UPDATE subscriptions SET state = ?, why = ?, ended = ? WHERE id = ?`
+	)
+	switch e := r.Data.(type) {
+	case demand.Published:
+		return exec(tx, insert, e.DemandID, string(Demands), e.Requestor, e.Properties, e.Constraints,
+			stamp(e.Created), stamp(e.Expires), e.Session, "", r.Recorded)
+	case offer.Published:
+		return exec(tx, insert, e.OfferID, string(Offers), e.Provider, e.Properties, e.Constraints,
+			stamp(e.Created), stamp(e.Expires), e.Session, e.Preset, r.Recorded)
+	case demand.Withdrawn:
+		return exec(tx, end, "withdrawn", e.Why, r.Recorded, e.DemandID)
+	case offer.Withdrawn:
+		return exec(tx, end, "withdrawn", e.Why, r.Recorded, e.OfferID)
+	case demand.Expired:
+		return exec(tx, end, "expired", "", r.Recorded, e.DemandID)
+	case offer.Expired:
+		return exec(tx, end, "expired", "", r.Recorded, e.OfferID)
+	}
+	return nil
+}
+
+// SubscriptionKind tells demands from offers.
+type SubscriptionKind string
+
+// The kinds.
+const (
+	Demands SubscriptionKind = "demand"
+	Offers  SubscriptionKind = "offer"
+)
+
+// SubscriptionRow is a demand or an offer of ours.
+type SubscriptionRow struct {
+	ID          string
+	Kind        SubscriptionKind
+	Owner       identity.NodeID
+	Properties  string // flat JSON text
+	Constraints string
+	Created     time.Time // nanoseconds count
+	Expires     time.Time
+	Session     string
+	Preset      string
+	State       string // "live", "withdrawn", "expired"
+	Why         string
+	Recorded    time.Time
+}
+
+const subscriptionColumns = `SELECT id, kind, owner, properties, constraints, created, expires, session, preset, state, why, recorded FROM subscriptions`
+
+func scanSubscription(s scanner) (r SubscriptionRow, err error) {
+	return r, s.Scan(&r.ID, &r.Kind, &r.Owner, &r.Properties, &r.Constraints, moment{&r.Created}, moment{&r.Expires},
+		&r.Session, &r.Preset, &r.State, &r.Why, moment{&r.Recorded})
+}
+
+// Subscriptions lists what owner has on the market, oldest first. An empty
+// owner means all identities of this node.
+func (m *Market) Subscriptions(ctx context.Context, kind SubscriptionKind, owner identity.NodeID) ([]SubscriptionRow, error) {
+	var c conditions
+	c.add(true, "kind = ? AND state = 'live'", string(kind))
+	c.add(owner != "", "owner = ?", owner)
+	return query(ctx, m.DB, scanSubscription, subscriptionColumns+c.text+" ORDER BY recorded", c.args...)
+}
+
+// Subscription returns one of owner's, also when it is over.
+func (m *Market) Subscription(ctx context.Context, owner identity.NodeID, id string) (SubscriptionRow, bool, error) {
+	return one(ctx, m.DB, scanSubscription, subscriptionColumns+` WHERE id = ? AND owner = ?`, id, owner)
+}
