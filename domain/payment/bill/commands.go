@@ -175,9 +175,13 @@ type MarkPaid struct {
 }
 
 // CreditPayment says that a payment of the requestor is on the chain, at the
-// provider. Shares of other agreements are passed over.
+// provider. Shares of other agreements are passed over. A payment from, to or on
+// something else than the bill says is [ErrOtherTerms].
 type CreditPayment struct {
+	PayeeAddr string
+	PayerAddr string
 	PaymentID string
+	Platform  payment.Platform
 	Shares    []payment.Share
 	TxHash    string
 }

@@ -75,6 +75,9 @@ func credit(s State, c CreditPayment) ([]Event, error) {
 	if s.Side != identity.Provider {
 		return nil, ErrSide
 	}
+	if t := s.Terms; !payment.SameAddress(c.PayeeAddr, t.PayeeAddr) || !payment.SameAddress(c.PayerAddr, t.PayerAddr) || c.Platform != t.Platform {
+		return nil, fmt.Errorf("%w: %s paid %s on %s", ErrOtherTerms, c.PayerAddr, c.PayeeAddr, c.Platform)
+	}
 	if p, ok := s.payments.Get(c.PaymentID); ok && !p.Reversed {
 		return nil, nil
 	}

@@ -25,6 +25,9 @@ type RequestSigning struct {
 	TxHash    string
 }
 
+// SignAgain asks anew for all proofs whose signing failed.
+type SignAgain struct{}
+
 // AnswerSigning reports what the signer did with [Canonical] of the request.
 // Failure is empty when it signed.
 type AnswerSigning struct {
@@ -71,6 +74,7 @@ type Finalise struct{ BlockNumber uint64 }
 type Reverse struct{ Why string }
 
 func (RequestSigning) paymentCommand()  {}
+func (SignAgain) paymentCommand()       {}
 func (AnswerSigning) paymentCommand()   {}
 func (RequestDelivery) paymentCommand() {}
 func (AnswerDelivery) paymentCommand()  {}

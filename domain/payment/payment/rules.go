@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -127,6 +128,8 @@ func decide(s State, c Command) ([]Event, error) {
 	switch c := c.(type) {
 	case RequestSigning:
 		return requestSigning(s, c)
+	case SignAgain:
+		return signAgain(s)
 	case AnswerSigning:
 		return answerSigning(s, c)
 	case RequestDelivery:
@@ -160,6 +163,16 @@ func requestSigning(s State, c RequestSigning) ([]Event, error) {
 		PayeeAddr: c.PayeeAddr, PayeeID: c.PayeeID, PayerAddr: c.PayerAddr, PayerID: c.PayerID, PaymentID: c.PaymentID,
 		Platform: c.Platform, Shares: c.Shares, Side: identity.Requestor, Timestamp: c.Timestamp.UTC(), TxHash: c.TxHash,
 	}}, nil
+}
+
+func signAgain(s State) ([]Event, error) {
+	var facts []Event
+	for _, payee := range slices.Sorted(maps.Keys(s.Sent)) {
+		if x := s.Sent[payee]; !x.signing && x.Canonical == nil {
+			facts = append(facts, x.Request)
+		}
+	}
+	return facts, nil
 }
 
 func answerSigning(s State, c AnswerSigning) ([]Event, error) {

@@ -1,0 +1,99 @@
+// Package transaction carries planned transactions to the chain: sign, send,
+// send again when their block is lost, and try again when what stood in the
+// way of signing is gone.
+package transaction
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity/account"
+	"github.com/emet-node/emet/domain/payment/cycle"
+	"github.com/emet-node/emet/domain/payment/tx"
+	"github.com/emet-node/emet/domain/payment/wallet"
+)
+
+// State is the transactions of one address that wait for something.
+type State struct {
+	waiting map[string]tx.SigningReason // by stream id
+}
+
+// Saga is the process; an instance is one address, on all chains.
+var Saga = es.Saga[State]{
+	Name: "transaction",
+	Hears: []string{
+		"tx.planned.v1", "tx.signing_requested.v1", "tx.signing_failed.v1", "tx.signed.v1", "tx.orphaned.v1",
+		"identity.unlocked.v1", "wallet.funds_observed.v1", "cycle.run_requested.v1",
+	},
+	Instance: instance,
+	Evolve:   evolve,
+	React:    react,
+}
+
+func instance(r es.Recorded) string {
+	switch e := r.Data.(type) {
+	case tx.Planned:
+		return e.Address
+	case tx.SigningRequested:
+		return e.Address
+	case tx.SigningFailed:
+		return e.Address
+	case tx.Signed:
+		return e.Address
+	case tx.Orphaned:
+		return e.Address
+	case account.Unlocked:
+		return strings.ToLower(string(e.Identity))
+	case wallet.FundsObserved:
+		return e.Address
+	case cycle.RunRequested:
+		return e.Address
+	}
+	return ""
+}
+
+func evolve(s State, r es.Recorded) State {
+	id := r.Stream.Key()
+	switch e := r.Data.(type) {
+	case tx.SigningFailed:
+		s.waiting = maps.Clone(s.waiting)
+		if s.waiting == nil {
+			s.waiting = make(map[string]tx.SigningReason)
+		}
+		s.waiting[id] = e.Code
+	case tx.SigningRequested, tx.Signed:
+		s.waiting = maps.Clone(s.waiting)
+		delete(s.waiting, id)
+	}
+	return s
+}
+
+func react(s State, r es.Recorded) []es.Order {
+	id := r.Stream.Key()
+	switch e := r.Data.(type) {
+	case tx.Planned:
+		return []es.Order{{Category: tx.Category, ID: id, Identity: string(e.OwnerID), Command: tx.RequestSigning{}}}
+	case tx.Signed, tx.Orphaned:
+		return []es.Order{{Category: tx.Category, ID: id, Command: tx.RequestBroadcast{}}}
+	case account.Unlocked:
+		return s.again(tx.Locked)
+	case wallet.FundsObserved:
+		return s.again(tx.NoGas, tx.NoToken)
+	case cycle.RunRequested:
+		return s.again(tx.Locked, tx.NoGas, tx.NoToken, tx.Rejected)
+	}
+	return nil
+}
+
+// again asks to sign what failed for one of these reasons.
+func (s State) again(reasons ...tx.SigningReason) []es.Order {
+	var out []es.Order
+	for _, id := range slices.Sorted(maps.Keys(s.waiting)) {
+		if slices.Contains(reasons, s.waiting[id]) {
+			out = append(out, es.Order{Category: tx.Category, ID: id, Command: tx.RequestSigning{}})
+		}
+	}
+	return out
+}
