@@ -1,0 +1,195 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market"
+	"github.com/emet-node/emet/domain/market/agreement"
+	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/peer"
+)
+
+// Inbound answers what other nodes say about money.
+type Inbound struct {
+	*Effects
+	// Activities lists the activities of an agreement on one side.
+	Activities func(ctx context.Context, side identity.Side, agreementID string) ([]string, error)
+	// Sync sends again what a peer has not answered; it may be nil.
+	Sync func(peer identity.NodeID)
+}
+
+// Answers is the table of what is answered.
+func (in *Inbound) Answers() effects.Inbound {
+	return effects.Inbound{Calls: map[string]effects.Call{
+		peer.DebitNote{}.Kind():         effects.Typed(in.note),
+		peer.Invoice{}.Kind():           effects.Typed(in.invoice),
+		peer.DebitNoteAccepted{}.Kind(): effects.Typed(in.noteAccepted),
+		peer.InvoiceAccepted{}.Kind():   effects.Typed(in.invoiceAccepted),
+		peer.DebitNoteRejected{}.Kind(): effects.Typed(in.noteRejected),
+		peer.InvoiceRejected{}.Kind():   effects.Typed(in.invoiceRejected),
+		peer.InvoiceCancelled{}.Kind():  effects.Typed(in.invoiceCancelled),
+		peer.PaymentSent{}.Kind():       effects.Typed(in.paid),
+		peer.PaymentSyncNeeded{}.Kind(): effects.Typed(in.syncNeeded),
+	}}
+}
+
+// deal loads an agreement in which the caller is the other party. Nobody else
+// learns that it exists.
+func (in *Inbound) deal(ctx context.Context, from peer.Caller, side identity.Side, id string) (agreement.State, error) {
+	s, rev, err := in.Agreements.Load(ctx, agreement.StreamID(side, id))
+	if err != nil {
+		return s, err
+	}
+	if rev == es.NoStream || s.Peer() != from.Node || s.Owner() != from.To {
+		return s, peer.Refuse(peer.NotFound, "agreement %s is not known here", id)
+	}
+	return s, nil
+}
+
+func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Side, agreementID, key string, c bill.Command) (peer.Message, error) {
+	_, err := in.Bills.Do(ctx, bill.StreamID(side, agreementID), c, effects.PeerMeta(from, agreementID, key))
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return peer.Ack{}, nil
+}
+
+// refusal turns a no of the rules into one for the peer.
+func refusal(err error) error {
+	if _, ok := effects.RefusalOf(err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, identity.ErrForbidden):
+		return peer.Refuse(peer.Forbidden, "%v", err)
+	case errors.Is(err, es.ErrConflict), errors.Is(err, es.ErrDegraded), errors.Is(err, es.ErrCommitUnknown),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return peer.Refuse(peer.Busy, "try again")
+	case errors.Is(err, bill.ErrUnknownDocument):
+		return peer.Refuse(peer.NotFound, "%v", err)
+	}
+	return peer.Refuse(peer.BadRequest, "%v", err)
+}
+
+func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote) (peer.Message, error) {
+	s, err := in.deal(ctx, from, identity.Requestor, m.AgreementID)
+	if err != nil {
+		return nil, err
+	}
+	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "note/"+m.DebitNoteID+"/"+from.MessageID, bill.ReceiveNote{
+		ActivityID: m.ActivityID, AgreementID: m.AgreementID, Amount: m.TotalAmountDue, By: effects.FromPeer(from), DebitNoteID: m.DebitNoteID,
+		DueDate: m.PaymentDueDate, PayeeAddr: m.PayeeAddr, PayerAddr: m.PayerAddr, Platform: m.PaymentPlatform,
+		Raw: market.KeepRaw(from.Raw), Terms: TermsOf(s), Timestamp: m.Timestamp, UsageVector: m.UsageCounterJSON,
+	})
+}
+
+func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice) (peer.Message, error) {
+	s, err := in.deal(ctx, from, identity.Requestor, m.AgreementID)
+	if err != nil {
+		return nil, err
+	}
+	known, err := in.Activities(ctx, identity.Requestor, m.AgreementID)
+	if err != nil {
+		return nil, err
+	}
+	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "invoice/"+m.InvoiceID+"/"+from.MessageID, bill.ReceiveInvoice{
+		Activities: known, ActivityIDs: m.ActivityIDs, AgreementID: m.AgreementID, Amount: m.Amount, By: effects.FromPeer(from),
+		DueDate: m.PaymentDueDate, InvoiceID: m.InvoiceID, PayeeAddr: m.PayeeAddr, PayerAddr: m.PayerAddr,
+		Platform: m.PaymentPlatform, Raw: market.KeepRaw(from.Raw), Terms: TermsOf(s), Timestamp: m.Timestamp,
+	})
+}
+
+func (in *Inbound) accepted(ctx context.Context, from peer.Caller, agreementID, id, amount string, kind pay.Kind) (peer.Message, error) {
+	if _, err := in.deal(ctx, from, identity.Provider, agreementID); err != nil {
+		return nil, err
+	}
+	d, err := money.ParseDecimal(amount)
+	if err != nil {
+		return nil, peer.Refuse(peer.BadRequest, "amount: %v", err)
+	}
+	return in.tell(ctx, from, identity.Provider, agreementID, "accept/"+id, bill.HearAcceptance{
+		Amount: d, By: effects.FromPeer(from), DocumentID: id, Kind: kind, Raw: market.KeepRaw(from.Raw),
+	})
+}
+
+func (in *Inbound) noteAccepted(ctx context.Context, from peer.Caller, m peer.DebitNoteAccepted) (peer.Message, error) {
+	return in.accepted(ctx, from, m.AgreementID, m.DebitNoteID, m.Amount, pay.DebitNote)
+}
+
+func (in *Inbound) invoiceAccepted(ctx context.Context, from peer.Caller, m peer.InvoiceAccepted) (peer.Message, error) {
+	return in.accepted(ctx, from, m.AgreementID, m.InvoiceID, m.Amount, pay.Invoice)
+}
+
+func (in *Inbound) rejected(ctx context.Context, from peer.Caller, agreementID, id, rejection string, kind pay.Kind) (peer.Message, error) {
+	if _, err := in.deal(ctx, from, identity.Provider, agreementID); err != nil {
+		return nil, err
+	}
+	return in.tell(ctx, from, identity.Provider, agreementID, "reject/"+id+"/"+from.MessageID, bill.HearRejection{
+		By: effects.FromPeer(from), DocumentID: id, Kind: kind, Raw: market.KeepRaw(from.Raw), Rejection: rejection,
+	})
+}
+
+func (in *Inbound) noteRejected(ctx context.Context, from peer.Caller, m peer.DebitNoteRejected) (peer.Message, error) {
+	return in.rejected(ctx, from, m.AgreementID, m.DebitNoteID, m.Rejection, pay.DebitNote)
+}
+
+func (in *Inbound) invoiceRejected(ctx context.Context, from peer.Caller, m peer.InvoiceRejected) (peer.Message, error) {
+	return in.rejected(ctx, from, m.AgreementID, m.InvoiceID, m.Rejection, pay.Invoice)
+}
+
+func (in *Inbound) invoiceCancelled(ctx context.Context, from peer.Caller, m peer.InvoiceCancelled) (peer.Message, error) {
+	if _, err := in.deal(ctx, from, identity.Requestor, m.AgreementID); err != nil {
+		return nil, err
+	}
+	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "cancel/"+m.InvoiceID, bill.HearCancellation{
+		By: effects.FromPeer(from), DocumentID: m.InvoiceID, Kind: pay.Invoice, Raw: market.KeepRaw(from.Raw),
+	})
+}
+
+// proofTime is how long the payer waits for our look at the chain.
+const proofTime = 3 * time.Second
+
+// paid is a payer's signed proof. It is answered when the chain was looked at;
+// if that takes long, the payer asks again.
+func (in *Inbound) paid(ctx context.Context, from peer.Caller, m peer.PaymentSent) (peer.Message, error) {
+	doc, err := payment.ParseDocument(m.Canonical)
+	if err != nil {
+		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
+	signer, err := in.Recover(m.Canonical, m.Signature)
+	if err != nil {
+		return nil, peer.Refuse(peer.BadRequest, "signature: %v", err)
+	}
+	id := payment.ReceivedID(from.To, doc.PaymentID)
+	_, err = in.Payments.Do(ctx, id, payment.Claim{
+		By: effects.FromPeer(from), Canonical: m.Canonical, PayeeID: from.To, Signature: m.Signature, Signer: signer,
+	}, effects.PeerMeta(from, doc.PaymentID, "claim/"+doc.PaymentID+"/"+from.MessageID))
+	if err != nil {
+		return nil, refusal(err)
+	}
+	wait, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	s, err := in.Payments.Await(wait, id, func(s payment.State) bool { return s.Claim.Answered() })
+	switch {
+	case !s.Claim.Answered():
+		return nil, errors.Join(err, peer.Refuse(peer.Busy, "the chain has not shown the transfer yet"))
+	case s.Claim.Phase == payment.PhaseDisproved:
+		return nil, peer.Refuse(peer.BadRequest, "%s", s.Claim.Why)
+	}
+	return peer.Ack{}, nil
+}
+
+func (in *Inbound) syncNeeded(_ context.Context, from peer.Caller, _ peer.PaymentSyncNeeded) (peer.Message, error) {
+	if in.Sync != nil {
+		in.Sync(from.Node)
+	}
+	return peer.Ack{}, nil
+}

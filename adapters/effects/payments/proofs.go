@@ -1,0 +1,244 @@
+package payments
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/money"
+	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/peer"
+)
+
+func paymentOutcome(a effects.Attempt, c payment.Command) effects.Outcome {
+	return effects.Outcome{Order: es.Order{Category: payment.Category, ID: a.Intent.Stream.Key(), Command: c}}
+}
+
+// signPayment signs the proof for one payee.
+func (e *Effects) signPayment(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
+	f := a.Intent.Data.(payment.SigningRequested)
+	canonical, err := f.Document().Canonical()
+	if err != nil {
+		return paymentOutcome(a, payment.AnswerSigning{Failure: err.Error(), PayeeID: f.PayeeID}), nil
+	}
+	sig, err := e.Signer.SignPayment(ctx, f.PayerID, canonical)
+	if err != nil {
+		return paymentOutcome(a, payment.AnswerSigning{Failure: err.Error(), PayeeID: f.PayeeID}), nil
+	}
+	return paymentOutcome(a, payment.AnswerSigning{PayeeID: f.PayeeID, Signature: sig}), nil
+}
+
+// deliverPayment sends the proof to its payee.
+func (e *Effects) deliverPayment(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
+	f := a.Intent.Data.(payment.DeliveryRequested)
+	s, _, err := e.Payments.Load(ctx, a.Intent.Stream.Key())
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	sent := s.Sent[f.PayeeID]
+	refusal, err := e.send(ctx, a, f.PayerID, f.PayeeID, peer.PaymentSent{Canonical: sent.Canonical, Signature: sent.Signature})
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	out := paymentOutcome(a, payment.AnswerDelivery{PayeeID: f.PayeeID, Refusal: refusal})
+	out.Peer = string(f.PayeeID)
+	return out, nil
+}
+
+// checkClaim looks at the chain. A transaction that is not there yet may come;
+// one that shows something else never will.
+func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
+	f := a.Intent.Data.(payment.Claimed)
+	chain, err := e.chainOf(f.Platform)
+	if err != nil {
+		return paymentOutcome(a, payment.AnswerClaim{Why: err.Error()}), nil
+	}
+	hash, err := onchain.ParseHash(f.TxHash)
+	if err != nil {
+		return paymentOutcome(a, payment.AnswerClaim{Why: err.Error()}), nil
+	}
+	r, err := chain.Receipt(ctx, hash)
+	if err != nil {
+		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
+	}
+	if r == nil {
+		if time.Since(a.Intent.Recorded) > time.Hour {
+			return paymentOutcome(a, payment.AnswerClaim{Why: "no block holds the transaction"}), nil
+		}
+		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*500*time.Millisecond, 10*time.Second), Err: errors.New("no block holds the transaction yet")}
+	}
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	answer, err := e.prove(ctx, chain.Profile(), *r, f)
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	answer.Depth = r.Confirmations(head.Number)
+	out := paymentOutcome(a, answer)
+	out.Actor, out.Grade, out.Endpoint = es.ActorChain, es.GradeChainIncluded, chain.Profile().Network
+	return out, nil
+}
+
+// prove compares a receipt with a claim.
+func (e *Effects) prove(ctx context.Context, p onchain.Profile, r onchain.Receipt, f payment.Claimed) (payment.AnswerClaim, error) {
+	payer, err := onchain.ParseAddress(f.PayerAddr)
+	if err != nil {
+		return payment.AnswerClaim{Why: err.Error()}, nil
+	}
+	payee, err := onchain.ParseAddress(f.PayeeAddr)
+	if err != nil {
+		return payment.AnswerClaim{Why: err.Error()}, nil
+	}
+	var failed error
+	used := func(ref onchain.LogRef) *big.Int {
+		n, err := e.Claims.Claimed(ctx, ref, f.PaymentID+"/"+string(f.PayeeID))
+		if err != nil {
+			failed = err
+			return new(big.Int)
+		}
+		return n
+	}
+	shares, err := onchain.Verify(p, r, onchain.Claim{Amount: f.Amount.Wei(), Payer: payer, Payee: payee}, used)
+	if failed != nil {
+		return payment.AnswerClaim{}, failed
+	}
+	if err != nil {
+		return payment.AnswerClaim{Why: err.Error()}, nil
+	}
+	out := payment.AnswerClaim{BlockHash: r.BlockHash.String(), BlockNumber: r.BlockNumber}
+	for _, s := range shares {
+		out.Logs = append(out.Logs, payment.LogShare{Amount: money.FromWei(s.Amount), Index: s.Ref.Index})
+	}
+	return out, nil
+}
+
+// TxHashOf reads the transaction hash out of a payment document's details.
+func TxHashOf(details string) (string, error) {
+	b, err := base64.StdEncoding.DecodeString(details)
+	if err != nil || len(b) != 32 {
+		return "", fmt.Errorf("payment details %q: want the base64 of a transaction hash", details)
+	}
+	return onchain.Hash(b).String(), nil
+}
+
+// FinalityWatcher follows verified payments until their block is final, and
+// takes those back whose block left the chain.
+type FinalityWatcher struct {
+	*Effects
+	// Verified lists the payments that were verified and are not final.
+	Verified func(ctx context.Context) ([]string, error)
+	Every    time.Duration // 0 = five seconds
+
+	mu   sync.Mutex
+	open map[string]bool
+}
+
+// Run watches until ctx ends.
+func (w *FinalityWatcher) Run(ctx context.Context) error {
+	w.open = make(map[string]bool)
+	head, err := w.Log.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	ids, err := w.Verified(ctx)
+	if err != nil {
+		return fmt.Errorf("verified payments: %w", err)
+	}
+	for _, id := range ids {
+		w.open[id] = true
+	}
+	go w.hear(ctx, head)
+	pause := w.Every
+	if pause == 0 {
+		pause = 5 * time.Second
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			w.look(ctx)
+		}
+	}
+}
+
+func (w *FinalityWatcher) hear(ctx context.Context, from es.Position) {
+	var after *es.Position
+	if from > 0 {
+		p := from - 1
+		after = &p
+	}
+	sub := w.Log.Store.Subscribe(ctx, after, es.Filter{Types: []string{"payment.verified.v1"}})
+	defer sub.Close() //nolint:errcheck // nothing is written
+	for {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			return
+		}
+		if m.Event != nil {
+			w.mu.Lock()
+			w.open[m.Event.Stream.Key()] = true
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (w *FinalityWatcher) look(ctx context.Context) {
+	w.mu.Lock()
+	ids := make([]string, 0, len(w.open))
+	for id := range w.open {
+		ids = append(ids, id)
+	}
+	w.mu.Unlock()
+	for _, id := range ids {
+		done, err := w.lookAt(ctx, id)
+		if err != nil && ctx.Err() == nil {
+			w.Logger.Info("a received payment could not be looked at", "payment", id, "error", err)
+		}
+		if done {
+			w.mu.Lock()
+			delete(w.open, id)
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (w *FinalityWatcher) lookAt(ctx context.Context, id string) (done bool, err error) {
+	s, _, err := w.Payments.Load(ctx, id)
+	if err != nil || s.Claim.Phase != payment.PhaseVerified {
+		return err == nil, err
+	}
+	proof := s.Claim.Proof
+	chain, err := w.chainOf(s.Claim.Claimed.Platform)
+	if err != nil {
+		return false, err
+	}
+	block, err := chain.Block(ctx, proof.BlockNumber)
+	if err != nil {
+		return false, err
+	}
+	m := es.Meta{Correlation: s.Claim.Claimed.PaymentID, Actor: es.ActorChain, Identity: string(s.Claim.Claimed.PayeeID), Grade: es.GradeChainFinal}
+	if block == nil || block.Hash.String() != proof.BlockHash {
+		m.Key = id + "/reversed/" + proof.BlockHash
+		_, err := w.Payments.Do(ctx, id, payment.Reverse{Why: "its block " + proof.BlockHash + " left the chain"}, m)
+		return err == nil, err
+	}
+	final, err := chain.Finalised(ctx)
+	if err != nil || final.Number < proof.BlockNumber {
+		return false, err
+	}
+	m.Key = id + "/final/" + proof.BlockHash
+	_, err = w.Payments.Do(ctx, id, payment.Finalise{BlockNumber: proof.BlockNumber}, m)
+	return err == nil, err
+}

@@ -1,0 +1,308 @@
+package payments
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/money"
+	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/tx"
+)
+
+func txOutcome(a effects.Attempt, c tx.Command) effects.Outcome {
+	return effects.Outcome{Order: es.Order{Category: tx.Category, ID: a.Intent.Stream.Key(), Command: c}}
+}
+
+// signTx signs the transaction of a nonce. Its payload is fixed; only the fees
+// are chosen here, and they are kept with the signed bytes.
+func (e *Effects) signTx(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
+	f := a.Intent.Data.(tx.SigningRequested)
+	s, _, err := e.Txs.Load(ctx, a.Intent.Stream.Key())
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	chain, err := e.Chains.Chain(f.ChainID)
+	if err != nil {
+		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
+	}
+	call, err := callOf(s.Plan)
+	if err != nil {
+		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
+	}
+	est, err := chain.Estimate(ctx, call)
+	if out, done := estimateFailed(a, err); done {
+		return out, nil
+	}
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	fees := est.Fees
+	if f.Replaces != "" {
+		old := s.Newest()
+		bumped, ok := onchain.Fees{MaxFee: weiOf(old.MaxFee), Tip: weiOf(old.PriorityFee)}.Bump(chain.Profile().MaxFee)
+		if !ok {
+			return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: "the highest fee that is allowed was offered already"}), nil
+		}
+		fees = onchain.Fees{MaxFee: max(fees.MaxFee, bumped.MaxFee), Tip: max(fees.Tip, bumped.Tip)}
+	}
+	unsigned, err := e.Chains.Build(chain.Profile(), call, s.Plan.Nonce, est.Gas, fees)
+	if err != nil {
+		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
+	}
+	sig, err := e.Signer.SignTransaction(ctx, s.Plan.OwnerID, unsigned.SigningHash())
+	if err != nil {
+		code := tx.Rejected
+		if e.Locked(err) {
+			code = tx.Locked
+		}
+		return txOutcome(a, tx.AnswerSigning{Code: code, Why: err.Error()}), nil
+	}
+	raw, hash, err := unsigned.Assemble(sig)
+	if err != nil {
+		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
+	}
+	return txOutcome(a, tx.AnswerSigning{
+		GasLimit: est.Gas, Hash: hash.String(), MaxFee: wei(fees.MaxFee), PriorityFee: wei(fees.Tip), Raw: raw,
+	}), nil
+}
+
+// estimateFailed turns what an estimate says about the payload into an outcome.
+func estimateFailed(a effects.Attempt, err error) (effects.Outcome, bool) {
+	var reverts *onchain.RevertError
+	switch {
+	case errors.Is(err, onchain.ErrInsufficientFunds):
+		return txOutcome(a, tx.AnswerSigning{Code: tx.NoGas, Why: err.Error()}), true
+	case errors.As(err, &reverts):
+		return txOutcome(a, tx.AnswerSigning{Code: tx.NoToken, Why: err.Error()}), true
+	}
+	return effects.Outcome{}, false
+}
+
+func callOf(p tx.Planned) (onchain.Call, error) {
+	from, err := onchain.ParseAddress(p.Address)
+	if err != nil {
+		return onchain.Call{}, err
+	}
+	to, err := onchain.ParseAddress(p.To)
+	if err != nil {
+		return onchain.Call{}, err
+	}
+	data, err := hex.DecodeString(strings.TrimPrefix(p.Calldata, "0x"))
+	return onchain.Call{Data: data, From: from, To: to, Value: p.Value.Wei()}, err
+}
+
+func wei(n uint64) money.Amount { return money.FromWei(new(big.Int).SetUint64(n)) }
+
+func weiOf(a money.Amount) uint64 { return a.Wei().Uint64() }
+
+// broadcast hands the newest signed bytes to the network. What it says is
+// recorded; only a receipt tells what became of them.
+func (e *Effects) broadcast(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
+	f := a.Intent.Data.(tx.BroadcastRequested)
+	s, _, err := e.Txs.Load(ctx, a.Intent.Stream.Key())
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	chain, err := e.Chains.Chain(f.ChainID)
+	if err != nil {
+		return effects.Outcome{}, err
+	}
+	result := "accepted"
+	_, err = chain.Send(ctx, s.Newest().Raw)
+	switch {
+	case err == nil, errors.Is(err, onchain.ErrAlreadyKnown):
+	case errors.Is(err, onchain.ErrUnavailable), ctx.Err() != nil:
+		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
+	default:
+		result = err.Error()
+	}
+	return txOutcome(a, tx.AnswerBroadcast{Hash: f.Hash, Result: result, RPC: chain.Profile().Network}), nil
+}
+
+// Watcher looks for the receipts of transactions that were sent, until they
+// are final.
+type Watcher struct {
+	*Effects
+	// Open lists the transactions that were planned and are not final.
+	Open func(ctx context.Context) ([]string, error)
+	// Every is the pause between looks at the chain; 0 = one second.
+	Every time.Duration
+
+	mu   sync.Mutex
+	open map[string]time.Time // by stream id: when it was last sent
+}
+
+// Rebroadcast is how long a transaction may be unseen before its bytes are
+// sent again.
+const Rebroadcast = 30 * time.Second
+
+// Run watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context) error {
+	w.open = make(map[string]time.Time)
+	head, err := w.Log.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	ids, err := w.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("open transactions: %w", err)
+	}
+	for _, id := range ids {
+		w.open[id] = time.Now()
+	}
+	go w.hear(ctx, head)
+	pause := w.Every
+	if pause == 0 {
+		pause = time.Second
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			w.look(ctx)
+		}
+	}
+}
+
+// hear adds the transactions that are sent from now on.
+func (w *Watcher) hear(ctx context.Context, from es.Position) {
+	var after *es.Position
+	if from > 0 {
+		p := from - 1
+		after = &p
+	}
+	sub := w.Log.Store.Subscribe(ctx, after, es.Filter{Types: []string{"tx.broadcast.v1"}})
+	defer sub.Close() //nolint:errcheck // nothing is written
+	for {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			return
+		}
+		if m.Event != nil {
+			w.mu.Lock()
+			w.open[m.Event.Stream.Key()] = time.Now()
+			w.mu.Unlock()
+			w.look(ctx)
+		}
+	}
+}
+
+func (w *Watcher) look(ctx context.Context) {
+	w.mu.Lock()
+	ids := make([]string, 0, len(w.open))
+	for id := range w.open {
+		ids = append(ids, id)
+	}
+	w.mu.Unlock()
+	for _, id := range ids {
+		final, err := w.lookAt(ctx, id)
+		if err != nil && ctx.Err() == nil {
+			w.Logger.Info("a transaction could not be looked at", "tx", id, "error", err)
+		}
+		if final {
+			w.mu.Lock()
+			delete(w.open, id)
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error) {
+	s, _, err := w.Txs.Load(ctx, id)
+	if err != nil || s.Final() {
+		return s.Final(), err
+	}
+	if !s.Watching() {
+		return false, nil
+	}
+	chain, err := w.Chains.Chain(s.Plan.ChainID)
+	if err != nil {
+		return false, err
+	}
+	if s.Inclusion.Hash != "" {
+		return w.settle(ctx, id, s, chain)
+	}
+	for _, v := range s.Versions {
+		hash, err := onchain.ParseHash(v.Hash)
+		if err != nil {
+			return false, err
+		}
+		r, err := chain.Receipt(ctx, hash)
+		if err != nil {
+			return false, err
+		}
+		if r != nil {
+			s, err = w.include(ctx, id, s, *r)
+			if err != nil {
+				return false, err
+			}
+			return w.settle(ctx, id, s, chain)
+		}
+	}
+	return false, w.again(ctx, id)
+}
+
+// again sends bytes that the chain seems to have forgotten.
+func (w *Watcher) again(ctx context.Context, id string) error {
+	w.mu.Lock()
+	since := w.open[id]
+	w.mu.Unlock()
+	if time.Since(since) < Rebroadcast {
+		return nil
+	}
+	w.mu.Lock()
+	w.open[id] = time.Now()
+	w.mu.Unlock()
+	_, err := w.Txs.Do(ctx, id, tx.RequestBroadcast{}, w.meta(id, fmt.Sprintf("again/%d", time.Now().UnixNano()), es.GradeSelf))
+	return err
+}
+
+func (w *Watcher) meta(id, key string, grade es.Grade) es.Meta {
+	return es.Meta{Key: id + "/" + key, Actor: es.ActorChain, Grade: grade}
+}
+
+func (w *Watcher) include(ctx context.Context, id string, s tx.State, r onchain.Receipt) (tx.State, error) {
+	c := tx.Include{
+		BlockHash: r.BlockHash.String(), BlockNumber: r.BlockNumber, Fee: money.FromWei(r.Fee()), GasUsed: r.GasUsed, Hash: r.TxHash.String(),
+	}
+	if r.Succeeded {
+		c.Status = 1
+	}
+	for _, l := range r.Logs {
+		entry := tx.Log{Address: l.Address.String(), Data: "0x" + hex.EncodeToString(l.Data), Index: l.Index}
+		for _, t := range l.Topics {
+			entry.Topics = append(entry.Topics, t.String())
+		}
+		c.Logs = append(c.Logs, entry)
+	}
+	return w.Txs.Do(ctx, id, c, w.meta(id, "included/"+r.BlockHash.String(), es.GradeChainIncluded))
+}
+
+// settle makes an inclusion final, or takes it back when its block left the chain.
+func (w *Watcher) settle(ctx context.Context, id string, s tx.State, chain onchain.Chain) (bool, error) {
+	block, err := chain.Block(ctx, s.Inclusion.BlockNumber)
+	if err != nil {
+		return false, err
+	}
+	if block == nil || block.Hash.String() != s.Inclusion.BlockHash {
+		_, err := w.Txs.Do(ctx, id, tx.Orphan{BlockHash: s.Inclusion.BlockHash}, w.meta(id, "orphaned/"+s.Inclusion.BlockHash, es.GradeChainIncluded))
+		return false, err
+	}
+	final, err := chain.Finalised(ctx)
+	if err != nil || final.Number < s.Inclusion.BlockNumber {
+		return false, err
+	}
+	s, err = w.Txs.Do(ctx, id, tx.Finalise{BlockHash: s.Inclusion.BlockHash}, w.meta(id, "final/"+s.Inclusion.BlockHash, es.GradeChainFinal))
+	return s.Final(), err
+}
