@@ -15,7 +15,7 @@ type Node struct {
 
 // OpenNode opens the group in dir ([Memory] = none).
 func OpenNode(ctx context.Context, dir string, log *es.Log) (*Node, error) {
-	db, err := Open(ctx, "node", in(dir, "node"), log, pending{}, timeline{}, deadlines{}, identities{}, appKeys{})
+	db, err := Open(ctx, "node", in(dir, "node"), log, pending{}, timeline{}, deadlines{}, identities{}, appKeys{}, providers{})
 	if err != nil {
 		return nil, err
 	}
