@@ -44,3 +44,9 @@ func (n *Node) Timeline(ctx context.Context, correlation string, from es.Positio
 	}, `SELECT position, stream, type, recorded FROM timeline WHERE correlation = ? AND position >= ? ORDER BY position LIMIT ?`,
 		correlation, int64(from), limit(max)) //nolint:gosec // far below 2^63
 }
+
+// Positions lists where the facts of a story are, ascending.
+func (n *Node) Positions(ctx context.Context, correlation string) ([]es.Position, error) {
+	return query(ctx, n.DB, func(s scanner) (p es.Position, err error) { return p, s.Scan(&p) },
+		`SELECT position FROM timeline WHERE correlation = ? ORDER BY position`, correlation)
+}

@@ -622,6 +622,9 @@ func TestIdentitiesDeadlinesTimeline(t *testing.T) {
 	if len(line) != 3 || line[0].Type != "identity.created.v1" || line[2].Position != 2 {
 		t.Errorf("timeline: %+v", line)
 	}
+	if at, err := n.Positions(ctx, deal); err != nil || len(at) < 10 || at[1] != 1 {
+		t.Errorf("positions: %v, %v", at, err)
+	}
 }
 
 func TestThePastStaysAsItWas(t *testing.T) {
