@@ -25,7 +25,7 @@ var Hears = []string{
 	"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
 	"demand.published.v1", "demand.withdrawn.v1", "demand.expired.v1",
 	"agreement.created.v1", "agreement.received.v1", "agreement.approval_requested.v1", "agreement.approval_failed.v1",
-	"agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1", "agreement.terminated.v1",
+	"agreement.commit_failed.v1", "agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1", "agreement.terminated.v1",
 	"activity.created.v1", "activity.terminated.v1",
 	"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
 	"cycle.configured.v1", "cycle.run_requested.v1",
@@ -43,15 +43,16 @@ type Book struct {
 	Policy Policy
 
 	deadlines map[string]Deadline
-	deals     map[string]deal // by agreement, provider's side
-	bills     map[string]bill // by stream id
+	validTo   map[string]time.Time // by agreement stream, until it is approved or over
+	deals     map[string]deal      // by agreement, provider's side
+	bills     map[string]bill      // by stream id
 }
 
 // Hear folds a fact.
 func (b *Book) Hear(r es.Recorded) {
 	if b.deadlines == nil {
 		b.deadlines, b.deals = make(map[string]Deadline), make(map[string]deal)
-		b.bills = make(map[string]bill)
+		b.bills, b.validTo = make(map[string]bill), make(map[string]time.Time)
 	}
 	b.hearMarket(r)
 	b.hearAgreement(r)

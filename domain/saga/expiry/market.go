@@ -59,7 +59,10 @@ func (b *Book) hearAgreement(r es.Recorded) {
 	expire := order(func(at time.Time) agreement.Command { return agreement.Expire{At: at} })
 	switch e := r.Data.(type) {
 	case agreement.Created:
+		b.validTo[stream] = e.Terms.ValidTo
 		b.set(r, "validTo/"+stream, e.Terms.ValidTo, expire)
+	case agreement.CommitFailed: // while the commit was open, expiry kept silent
+		b.set(r, "validTo/"+stream, b.validTo[stream], expire)
 	case agreement.Received:
 		b.set(r, "validTo/"+stream, e.Terms.ValidTo, expire)
 		b.deals[e.AgreementID] = deal{expires: terms.Parse(e.Terms.DemandProperties).Millis(terms.Expiration)}
@@ -69,11 +72,13 @@ func (b *Book) hearAgreement(r es.Recorded) {
 		b.clear("commit/" + stream)
 	case agreement.Approved:
 		b.clear("validTo/"+stream, "commit/"+stream)
+		delete(b.validTo, stream)
 		if e.Side == identity.Provider {
 			b.approved(r, e.AgreementID, order)
 		}
 	case agreement.Rejected, agreement.Cancelled, agreement.Expired, agreement.Terminated:
 		b.clear("validTo/"+stream, "commit/"+stream, "expiration/"+stream, "idle/"+stream)
+		delete(b.validTo, stream)
 		if identity.Side(stream[:1]) == identity.Provider {
 			delete(b.deals, stream[2:])
 		}
