@@ -23,7 +23,7 @@ import (
 const (
 	eventBytes = 400
 	rounds     = 5
-	slice      = 350 * time.Millisecond // of one measurement; a round has three
+	slice      = 300 * time.Millisecond // of one measurement; a round has three
 )
 
 // Run prints one line per figure:

@@ -44,5 +44,4 @@
 // to be durable to a fresh file before it is served. Damage to acknowledged
 // data is never repaired by dropping it: [Open] refuses with a [*Damage].
 //
-// [es.ErrDegraded]: https://pkg.go.dev/github.com/emet-node/emet/domain/es
 package segment

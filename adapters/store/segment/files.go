@@ -126,6 +126,8 @@ func newSalt() (salt [16]byte) {
 	return salt
 }
 
+const fillStep = 4 << 20
+
 // fill creates a file of zeros and syncs it. Its space is then its own: no
 // append can meet a full disk, nor pay for the file's growth.
 func fill(files vfs.FS, name string, size int64) (vfs.File, error) {
@@ -136,6 +138,9 @@ func fill(files vfs.FS, name string, size int64) (vfs.File, error) {
 	zeros := make([]byte, min(size, 1<<20))
 	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
 		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
+		if err == nil && off%fillStep == 0 {
+			err = f.SyncData() // in small steps, so that appends need not wait for a long one
+		}
 	}
 	if err == nil {
 		err = f.Sync()
