@@ -43,5 +43,4 @@
 // what it could not write. The next start copies everything that is not known
 // to be durable to a fresh file before it is served. Damage to acknowledged
 // data is never repaired by dropping it: [Open] refuses with a [*Damage].
-//
 package segment
