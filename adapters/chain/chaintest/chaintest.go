@@ -115,6 +115,7 @@ func Run(t *testing.T, open func(t *testing.T) Lab) {
 		"more than the payer has is refused before signing":      poor,
 		"an account without gas coin cannot pay":                 gasless,
 		"the same bytes twice are harmless":                      twice,
+		"a replacement has to pay more":                          replacement,
 		"a used nonce is refused":                                usedNonce,
 		"another chain's transaction is refused":                 otherChain,
 		"a call that reverts in its block moves nothing":         reverts,

@@ -155,6 +155,39 @@ func twice(t *testing.T, l Lab) {
 	wantGLM(t, l, to.Address, GLM(1))
 }
 
+func replacement(t *testing.T, l Lab) {
+	ctx, payer, payee := context.Background(), rich(t, l), NewAccount(t)
+	call := pay(t, l, payer, onchain.Payment{To: payee.Address, Amount: GLM(1)})
+	e, err := l.Chain.Estimate(ctx, call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, _ := Sign(t, l.Chain, payer, call, 1, e)
+	if _, err := l.Chain.Send(ctx, waiting); err != nil {
+		t.Fatal(err)
+	}
+	cheap := e
+	cheap.Gas++
+	raw, _ := Sign(t, l.Chain, payer, call, 1, cheap)
+	_, err = l.Chain.Send(ctx, raw)
+	wantErr(t, err, onchain.ErrUnderpriced)
+	more, ok := e.Fees.Bump(l.Chain.Profile().MaxFee)
+	if !ok {
+		t.Fatalf("no room above %+v", e.Fees)
+	}
+	e.Fees = more
+	raw, hash := Sign(t, l.Chain, payer, call, 1, e)
+	if _, err := l.Chain.Send(ctx, raw); err != nil {
+		t.Fatalf("replacement: %v", err)
+	}
+	_, first, _ := prepared(t, l, payer, 0)
+	if _, err := l.Chain.Send(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	Await(t, l.Chain, hash)
+	wantGLM(t, l, payee.Address, GLM(1))
+}
+
 func usedNonce(t *testing.T, l Lab) {
 	ctx, payer := context.Background(), rich(t, l)
 	_, raw, hash := prepared(t, l, payer, 0)
