@@ -5,6 +5,7 @@ import (
 
 	"github.com/emet-node/emet/api/gen/emet"
 	gengsb "github.com/emet-node/emet/api/gen/gsb"
+	"github.com/emet-node/emet/api/gen/market"
 	"github.com/emet-node/emet/api/gen/node"
 )
 
@@ -21,6 +22,10 @@ const (
 func (s *server) routes(e *echo.Echo) {
 	for _, r := range node.Routes {
 		e.Add(r.Method, r.Path, s.in(&otherFamily, r.Handle(nodeAPI{s})))
+	}
+	m := newMarketAPI(s)
+	for _, r := range market.Routes {
+		e.Add(r.Method, marketBase+r.Path, s.in(&marketFamily, r.Handle(m)))
 	}
 	for _, r := range gengsb.Routes {
 		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, r.Handle(gsbAPI{s})))
