@@ -47,6 +47,7 @@ type DB struct {
 	position atomic.Uint64 // events seen
 	moved    broadcast
 	failed   atomic.Pointer[error]
+	forgot   bool // a batch failed: what views remember may be ahead of the tables
 	frozen   bool // stands at a moment of the past and never moves
 
 	after []func([]es.Recorded) // memory copies; called after each commit
@@ -55,17 +56,10 @@ type DB struct {
 // Open opens the group called name at path (or [Memory]). Tables of another
 // version, or of another log, are made anew before it returns.
 func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
-	d := &DB{name: name, path: path, log: log, views: views, hears: make(map[string][]View)}
-	for _, v := range views {
-		if v.Hears() == nil {
-			d.all = append(d.all, v)
-		}
-		for _, typ := range v.Hears() {
-			d.hears[typ] = append(d.hears[typ], v)
-		}
-	}
+	d := &DB{name: name, path: path, log: log, views: views}
+	d.wire()
 	if err := d.open(path); err == nil && d.belongs(ctx) {
-		return d, nil
+		return d, d.recall(ctx)
 	} else if err == nil {
 		d.close()
 	}
@@ -73,6 +67,50 @@ func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*
 		return nil, fmt.Errorf("open view %s: %w", name, err)
 	}
 	return d, nil
+}
+
+// wire says who hears what. Views that remember begin with nothing.
+func (d *DB) wire() {
+	d.hears, d.all = make(map[string][]View), nil
+	for _, v := range d.views {
+		if m, ok := v.(remembering); ok {
+			v = m.fresh()
+		}
+		if v.Hears() == nil {
+			d.all = append(d.all, v)
+		}
+		for _, typ := range v.Hears() {
+			d.hears[typ] = append(d.hears[typ], v)
+		}
+	}
+}
+
+// recall makes what views remember from the events up to the position.
+func (d *DB) recall(ctx context.Context) error {
+	d.forgot = false
+	var types []string
+	for typ, views := range d.hears {
+		if slices.ContainsFunc(views, func(v View) bool { _, ok := v.(remembering); return ok }) {
+			types = append(types, typ)
+		}
+	}
+	if len(types) == 0 || d.Position() == 0 {
+		return nil
+	}
+	for r, err := range d.log.ReadAll(ctx, 0, es.Filter{Types: types}) {
+		if err != nil {
+			return fmt.Errorf("view %s: recall: %w", d.name, err)
+		}
+		if r.Position >= d.Position() {
+			break
+		}
+		for _, v := range d.hears[r.Type] {
+			if m, ok := v.(remembering); ok {
+				m.remember(r)
+			}
+		}
+	}
+	return nil
 }
 
 // open opens the file at path, creating tables in an empty one.

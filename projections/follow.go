@@ -16,6 +16,7 @@ const batchSize = 512
 // Run follows the log until ctx ends. An error means that the views stopped:
 // a fact could not be applied or the disk failed.
 func (d *DB) Run(ctx context.Context) error {
+	d.failed.Store(nil)
 	err := d.follow(ctx)
 	if err == nil || ctx.Err() != nil || errors.Is(err, es.ErrClosed) {
 		return nil
@@ -51,6 +52,12 @@ func (d *DB) catchUp(ctx context.Context) error {
 func (d *DB) step(ctx context.Context) (int, error) {
 	d.apply.Lock()
 	defer d.apply.Unlock()
+	if d.forgot {
+		d.wire()
+		if err := d.recall(ctx); err != nil {
+			return 0, err
+		}
+	}
 	var heard []es.Recorded
 	at, last := d.Position(), ""
 	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, es.Filter{}, batchSize) {
@@ -72,6 +79,7 @@ func (d *DB) step(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	if err := d.commit(heard, at, last); err != nil {
+		d.forgot = true
 		return 0, err
 	}
 	for _, f := range d.after {

@@ -12,7 +12,7 @@ type Payment struct{ *DB }
 // OpenPayment opens the group in dir ([Memory] = none).
 func OpenPayment(ctx context.Context, dir string, log *es.Log) (*Payment, error) {
 	db, err := Open(ctx, "payment", in(dir, "payment"), log,
-		bills{}, billEvents{}, totals{}, allocations{}, orders{}, payments{}, accounts{})
+		bills{}, billEvents{}, totals{}, allocations{}, orders{}, payments{}, accounts{}, books{})
 	return &Payment{DB: db}, err
 }
 

@@ -35,7 +35,8 @@ func (d *DB) side() string {
 // build opens a fresh file and folds the whole log into it.
 func (d *DB) build(ctx context.Context, path string) (*DB, error) {
 	remove(path)
-	side := &DB{name: d.name, path: path, log: d.log, views: d.views, hears: d.hears, all: d.all}
+	side := &DB{name: d.name, path: path, log: d.log, views: d.views}
+	side.wire()
 	if err := side.open(path); err != nil {
 		return nil, err
 	}
@@ -66,6 +67,7 @@ func (d *DB) replace(side *DB) error {
 			return err
 		}
 	}
+	d.hears, d.all, d.forgot = side.hears, side.all, false
 	d.position.Store(position)
 	d.moved.wake()
 	return nil
@@ -73,9 +75,8 @@ func (d *DB) replace(side *DB) error {
 
 // renew is Rebuild for a group that is not open.
 func (d *DB) renew(ctx context.Context) error {
-	if d.path != Memory {
-		remove(d.path)
-	}
+	remove(d.path)
+	d.position.Store(0)
 	if err := d.open(d.path); err != nil {
 		return err
 	}
@@ -95,7 +96,8 @@ func remove(path string) {
 // AsOf folds the log up to position pos (exclusive) into memory. The result
 // answers the same questions and never changes; close it after use.
 func (d *DB) AsOf(ctx context.Context, pos es.Position) (*DB, error) {
-	past := &DB{name: d.name + "@" + fmt.Sprint(pos), path: Memory, views: d.views, hears: d.hears, all: d.all, frozen: true}
+	past := &DB{name: d.name + "@" + fmt.Sprint(pos), path: Memory, views: d.views, frozen: true}
+	past.wire()
 	past.log = &es.Log{Store: upTo{d.log.Store, pos}, Codec: d.log.Codec, Sealer: d.log.Sealer}
 	if err := past.open(Memory); err != nil {
 		return nil, err

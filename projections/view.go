@@ -34,6 +34,15 @@ type View interface {
 	Apply(tx *sql.Tx, r es.Recorded) error
 }
 
+// remembering is a view that needs more than its tables to know what a fact
+// means. What it remembers follows from the facts it heard, so it is made
+// again from the log when a database is opened.
+type remembering interface {
+	View
+	fresh() remembering // one that has heard nothing
+	remember(r es.Recorded)
+}
+
 // exec runs a statement. Times become whole microseconds since 1970 (0 when
 // unset), amounts their text.
 func exec(tx *sql.Tx, query string, args ...any) error {
