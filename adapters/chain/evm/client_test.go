@@ -107,7 +107,7 @@ func TestAnEndpointOfAnotherChainIsNotUsed(t *testing.T) {
 	wrong, _ := endpoint(t, honest(answers{"eth_chainId": `"0x89"`, "eth_getBalance": `"0x7"`}))
 	var bad *onchain.WrongChainError
 	_, err := open(t, wrong).NativeBalance(context.Background(), one)
-	if !errors.As(err, &bad) || bad.Want != 560048 || bad.Got != 137 || bad.Endpoint != wrong {
+	if !errors.As(err, &bad) || bad.Want != 560048 || bad.Got != 137 || "http://"+bad.Endpoint != wrong {
 		t.Errorf("error %v, want a wrong chain", err)
 	}
 	if !errors.Is(err, onchain.ErrUnavailable) {
@@ -342,6 +342,20 @@ func TestFinalityFallsBackToDepth(t *testing.T) {
 	})
 	if h, err := open(t, url).Finalised(context.Background()); err != nil || h.Number != 0 {
 		t.Errorf("finalised %+v, %v; want 0: head 16 is less deep than %d", h, err, network(t, "hoodi").FinalDepth)
+	}
+}
+
+func TestErrorsDoNotTellAccessKeys(t *testing.T) {
+	t.Parallel()
+	wrong, _ := endpoint(t, honest(answers{"eth_chainId": `"0x89"`}))
+	for _, url := range []string{wrong, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), "http://127.0.0.1:1"} {
+		_, err := open(t, url+"/v3/canary?key=canary").Head(soon(t))
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if _, err := evm.Open(evm.Config{Profile: network(t, "hoodi"), URLs: []string{"canary://canary"}}); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("a bad URL: %v", err)
 	}
 }
 

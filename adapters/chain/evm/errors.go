@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
@@ -111,7 +112,12 @@ func isPlain(err error) bool {
 	return errors.Is(err, onchain.ErrUnavailable) || errors.As(err, &token)
 }
 
+// unavailable keeps the cause, but not the URL: it may hold an access key.
 func unavailable(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: %w", onchain.ErrUnavailable, context.Canceled)
 	}

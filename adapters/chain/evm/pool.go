@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ var pauses = []time.Duration{800 * time.Millisecond, 1200 * time.Millisecond, 2 
 
 // endpoint is one URL, and what is thought of it.
 type endpoint struct {
-	rpc *rpc.Client
-	url string
+	host string // how it is named in errors: the rest of a URL may be secret
+	rpc  *rpc.Client
 
 	mu       sync.Mutex
 	penalty  float64 // grows with failures and slowness, halves with each success
@@ -51,11 +52,15 @@ func dial(urls []string) ([]*endpoint, error) {
 	var out []*endpoint
 	hc := &http.Client{Transport: limited{http.DefaultTransport}}
 	for _, u := range urls {
+		parsed, err := url.Parse(u)
+		if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+			return nil, fmt.Errorf("chain endpoint %d is no URL of a host: want http:// or https://", len(out)+1)
+		}
 		c, err := rpc.DialOptions(context.Background(), u, rpc.WithHTTPClient(hc), rpc.WithBatchResponseSizeLimit(maxAnswer))
 		if err != nil {
-			return nil, fmt.Errorf("chain endpoint %q: %w", u, err)
+			return nil, fmt.Errorf("chain endpoint %s: %w", parsed.Host, err)
 		}
-		out = append(out, &endpoint{rpc: c, url: u})
+		out = append(out, &endpoint{rpc: c, host: parsed.Host})
 	}
 	return out, nil
 }
@@ -140,7 +145,7 @@ func (p *pool) askOne(ctx context.Context, e *endpoint, q question) error {
 	}
 	e.judge(time.Since(start), err)
 	if err != nil && errors.Is(err, onchain.ErrUnavailable) {
-		return fmt.Errorf("%s: %w", e.url, err)
+		return fmt.Errorf("%s: %w", e.host, err)
 	}
 	return err
 }
@@ -170,7 +175,7 @@ func (p *pool) inspect(ctx context.Context, e *endpoint) error {
 		return err
 	}
 	if uint64(id) != p.chainID {
-		return &onchain.WrongChainError{Endpoint: e.url, Want: p.chainID, Got: uint64(id)}
+		return &onchain.WrongChainError{Endpoint: e.host, Want: p.chainID, Got: uint64(id)}
 	}
 	var head *wireHead
 	if err := e.rpc.CallContext(ctx, &head, "eth_getBlockByNumber", "latest", false); err != nil {

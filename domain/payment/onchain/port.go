@@ -96,7 +96,7 @@ var (
 // WrongChainError says that an endpoint serves another network. Nothing from
 // such an endpoint is used.
 type WrongChainError struct {
-	Endpoint  string
+	Endpoint  string // its host
 	Want, Got uint64
 }
 
