@@ -23,4 +23,3 @@ func DirSize(dir string) (bytes int64) {
 	})
 	return bytes - EntryBytes
 }
-

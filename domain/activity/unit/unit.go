@@ -71,6 +71,10 @@ var ErrToken = errors.New("the exe-unit token does not match")
 // ErrGone says that no supervisor answers for an activity any more.
 var ErrGone = errors.New("the exe-unit is gone")
 
+// ErrLost says that a connection ended while the supervisor may well live on.
+// Attach again to hear the rest.
+var ErrLost = errors.New("the connection to the exe-unit is lost")
+
 // A GoneError is an ErrGone with what the journal on disk still tells. If the
 // last event left is no [Exited], the supervisor was killed.
 type GoneError struct {
@@ -87,7 +91,9 @@ func (e *GoneError) Is(target error) bool { return target == ErrGone }
 // concurrently.
 type Supervisor interface {
 	// Spawn starts the supervisor of an activity and returns when it listens.
-	// An activity that has one already gets [ErrExists].
+	// An activity that has one already gets [ErrExists] and what was spawned
+	// then, so that a start whose answer was lost can be said again, with the
+	// same token. A work dir whose supervisor is dead gets a [*GoneError].
 	Spawn(ctx context.Context, s Spec) (Spawned, error)
 	// Attach connects to a running supervisor. One connection at a time is
 	// served; a new one displaces the old. It fails with a [*GoneError] when
@@ -111,14 +117,15 @@ type Conn interface {
 	// returns when the script is taken into the journal, not when it ran. A
 	// script that cannot be read is refused as a whole.
 	Exec(ctx context.Context, batchID, script string) error
-	// Sample makes a Sampled event now and returns when it is in the journal.
+	// Sample makes a Sampled event now and returns it when it is in the
+	// journal. Events tells it too.
 	Sample(ctx context.Context) (Event, error)
 	// Terminate ends the activity: whatever runs is stopped and the process
 	// goes. It returns when Exited is in the journal or the process is gone.
 	Terminate(ctx context.Context, reason string) error
 	// Events are the journal after Attachment.After, then what follows, with
 	// unjournaled Progress (Seq -1) in between. The channel is closed when the
-	// connection ends; Err then tells why, nil after Exited or Close.
+	// connection ends; Err then tells why ([ErrLost]), nil after Exited or Close.
 	Events() <-chan Event
 	Err() error
 	// Ack says that everything up to seq is recorded and may be forgotten.
