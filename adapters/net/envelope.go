@@ -16,9 +16,9 @@ import (
 // fields in ascending order, the signature last. From and To are "" only
 // before the nodes have proved who they are. Times are whole microseconds.
 //
-// Seq counts the sender's envelopes of this pair from 1 since it started,
-// AckSeq is the highest that it had from the other, Head the SHA-256 of that
-// envelope: whoever holds the envelopes of one side sees what is missing.
+// Seq counts the sender's envelopes of this pair from 1 since the two hosts
+// are connected, AckSeq is the one that it had last from the other, Head the
+// SHA-256 of that envelope: whoever holds those of one side sees what is missing.
 type Envelope struct {
 	ID        string
 	Network   string
@@ -30,6 +30,7 @@ type Envelope struct {
 	Head      es.Hash
 	Kind      string
 	Body      []byte
+	Stream    bool   // any number of answers is wanted
 	Signature []byte // by the sender's host key, over Digest
 }
 
@@ -53,6 +54,7 @@ const (
 	fieldHead
 	fieldKind
 	fieldBody
+	fieldStream
 	fieldSignature protowire.Number = 15
 )
 
@@ -84,7 +86,11 @@ func (e Envelope) unsigned() []byte {
 		b = appendBytes(b, fieldHead, e.Head[:])
 	}
 	b = appendBytes(b, fieldKind, []byte(e.Kind))
-	return appendBytes(b, fieldBody, e.Body)
+	b = appendBytes(b, fieldBody, e.Body)
+	if e.Stream {
+		b = appendInt(b, fieldStream, 1)
+	}
+	return b
 }
 
 // Marshal writes the envelope; sign is given the digest and may be nil.
@@ -166,6 +172,11 @@ func (e *Envelope) setInt(num protowire.Number, v uint64) error {
 		e.Seq = v
 	case fieldAckSeq:
 		e.AckSeq = v
+	case fieldStream:
+		if v != 1 {
+			return fmt.Errorf("%w: field %d is %d", ErrEnvelope, num, v)
+		}
+		e.Stream = true
 	case fieldID, fieldNetwork, fieldFrom, fieldTo, fieldHead, fieldKind, fieldBody, fieldSignature:
 		return fmt.Errorf("%w: field %d is a number", ErrEnvelope, num)
 	}
@@ -192,7 +203,7 @@ func (e *Envelope) setBytes(num protowire.Number, v []byte) error {
 		e.Body = v
 	case fieldSignature:
 		e.Signature = v
-	case fieldSentAt, fieldExpires, fieldSeq, fieldAckSeq:
+	case fieldSentAt, fieldExpires, fieldSeq, fieldAckSeq, fieldStream:
 		return fmt.Errorf("%w: field %d is no number", ErrEnvelope, num)
 	}
 	return nil

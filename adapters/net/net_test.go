@@ -101,7 +101,7 @@ func TestCodecRefuses(t *testing.T) {
 func sample() net.Envelope {
 	return net.Envelope{
 		ID: "m1", Network: "dev", From: nettest.Person(1).ID, To: nettest.Person(2).ID, SentAt: time.UnixMicro(1767225600000001).UTC(),
-		Expires: time.UnixMicro(1767225630000000).UTC(), Seq: 3, AckSeq: 300, Head: es.Hash{1}, Kind: "market.counter", Body: []byte(`{}`),
+		Expires: time.UnixMicro(1767225630000000).UTC(), Seq: 3, AckSeq: 300, Head: es.Hash{1}, Kind: "market.counter", Body: []byte(`{}`), Stream: true,
 	}
 }
 

@@ -1,0 +1,214 @@
+package libp2p
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/emet-node/emet/adapters/net"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/peer"
+)
+
+// Call implements [net.Peer].
+func (n *Net) Call(ctx context.Context, from, to identity.NodeID, m peer.Message) (peer.Message, error) {
+	ctx, cancel := net.Deadline(ctx)
+	defer cancel()
+	body, err := n.prepare(from, m)
+	if err != nil {
+		return nil, err
+	}
+	return n.call(ctx, from, to, m.Kind(), body)
+}
+
+func (n *Net) prepare(from identity.NodeID, m peer.Message) ([]byte, error) {
+	body, err := net.Encode(m)
+	if err != nil {
+		return nil, err
+	}
+	if !n.ours(from) {
+		return nil, fmt.Errorf("%s as %s: %w", m.Kind(), from, net.ErrNotOurs)
+	}
+	return body, nil
+}
+
+// errHello says that the other host does not know the session or the identity.
+var errHello = errors.New("the other host wants a Hello")
+
+// call sends a request. Until the other host has seen it, it is tried twice: a
+// connection may be gone, and the other may have forgotten the session.
+func (n *Net) call(ctx context.Context, from, to identity.NodeID, kind string, body []byte) (m peer.Message, err error) {
+	e := n.envelope(ctx, from, to, kind, body)
+	for range 2 {
+		var s *session
+		if s, err = n.reach(ctx, to); err != nil {
+			return nil, net.Unreachable(to, kind, err)
+		}
+		m, err = n.ask(ctx, s, e)
+		if again, final := n.mend(s, to, kind, err); !again {
+			return m, final
+		}
+	}
+	return nil, lastWord(to, kind, err)
+}
+
+// mend says whether a request may be sent again, and else what its error means.
+func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (again bool, final error) {
+	switch r := new(peer.Refusal); {
+	case err == nil:
+		return false, nil
+	case errors.As(err, &r):
+		return false, r
+	case errors.Is(err, errHello):
+		s.forget()
+		return true, nil
+	case errors.Is(err, errNotSent):
+		n.host.Network().ClosePeer(s.id) //nolint:errcheck // it is of no use
+		return true, nil
+	}
+	return false, net.Unanswered(to, kind, err)
+}
+
+// lastWord is the error of a request that could not be placed twice.
+func lastWord(to identity.NodeID, kind string, err error) error {
+	if errors.Is(err, errHello) {
+		return peer.Refuse(peer.Forbidden, "%s does not take this host for the sender's", to)
+	}
+	return net.Unreachable(to, kind, err)
+}
+
+// errNotSent says that a request did not leave this host.
+var errNotSent = errors.New("not sent")
+
+// ask sends one envelope and reads one answer.
+func (n *Net) ask(ctx context.Context, s *session, e net.Envelope) (peer.Message, error) {
+	st, r, err := n.send(ctx, s, e)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { st.Reset() })() //nolint:errcheck // it is given up
+	defer st.Close()                                      //nolint:errcheck // the answer is there, or never will be
+	answer, err := n.receive(s, st, r, e)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return message(answer)
+}
+
+// send opens a stream and writes a request to it.
+func (n *Net) send(ctx context.Context, s *session, e net.Envelope) (network.Stream, *bufio.Reader, error) {
+	frame, err := n.seal(s, e)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	st, err := n.host.NewStream(network.WithNoDial(ctx, "reach dials"), s.id, n.protocol(net.Service(e.Kind)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	if d, ok := ctx.Deadline(); ok {
+		st.SetDeadline(d) //nolint:errcheck // ctx ends the stream as well
+	}
+	if err := writeFrame(st, frame); err != nil {
+		st.Reset() //nolint:errcheck // the error that matters is there
+		return nil, nil, err
+	}
+	return st, bufio.NewReader(st), nil
+}
+
+// receive reads one answer to a request.
+func (n *Net) receive(s *session, st network.Stream, r *bufio.Reader, to net.Envelope) (net.Envelope, error) {
+	frame, err := readFrame(r, net.MaxOf(net.Service(to.Kind))+net.EnvelopeOverhead)
+	if err != nil {
+		st.Reset() //nolint:errcheck // the error that matters is there
+		return net.Envelope{}, err
+	}
+	e, err := n.unseal(s.id, frame)
+	if err != nil {
+		return e, err
+	}
+	if e.Kind == net.KindHello {
+		return e, errHello
+	}
+	if e.ID != to.ID || e.From != to.To || e.To != to.From {
+		return e, fmt.Errorf("%w: it answers another request", net.ErrEnvelope)
+	}
+	s.received(e, frame)
+	return e, nil
+}
+
+// Stream implements [net.Peer].
+func (n *Net) Stream(ctx context.Context, from, to identity.NodeID, m peer.Message) iter.Seq2[peer.Message, error] {
+	return func(yield func(peer.Message, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		body, err := n.prepare(from, m)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for range 2 {
+			s, e := (*session)(nil), n.envelope(ctx, from, to, m.Kind(), body)
+			e.Stream = true
+			if s, err = n.reach(ctx, to); err != nil {
+				yield(nil, net.Unreachable(to, m.Kind(), err))
+				return
+			}
+			err = n.follows(ctx, s, e, yield)
+			if errors.Is(err, errStopped) {
+				return
+			}
+			again, final := n.mend(s, to, m.Kind(), err)
+			if !again {
+				if final != nil {
+					yield(nil, final)
+				}
+				return
+			}
+		}
+		yield(nil, lastWord(to, m.Kind(), err))
+	}
+}
+
+// errStopped says that the consumer wants no more.
+var errStopped = errors.New("stopped")
+
+// follows sends a request and yields its answers.
+func (n *Net) follows(ctx context.Context, s *session, e net.Envelope, yield func(peer.Message, error) bool) error {
+	st, r, err := n.send(ctx, s, e)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { st.Reset() })() //nolint:errcheck // it is given up
+	defer st.Reset()                                      //nolint:errcheck // a no-op after the end
+	for {
+		answer, err := n.receive(s, st, r, e)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if answer.Kind == net.KindEnd {
+			return nil
+		}
+		m, err := message(answer)
+		if err != nil {
+			return err
+		}
+		if !yield(m, nil) {
+			return errStopped
+		}
+		st.SetDeadline(time.Time{}) //nolint:errcheck // only the first answer has a time of its own
+		if d, ok := ctx.Deadline(); ok {
+			st.SetDeadline(d) //nolint:errcheck // ctx ends the stream as well
+		}
+	}
+}
