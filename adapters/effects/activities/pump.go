@@ -118,6 +118,13 @@ func (p *pump) know(ctx context.Context) error {
 // takeUp makes a connection the one in use, and hands over the scripts that
 // were accepted before a crash and may not have reached the exe-unit.
 func (p *pump) takeUp(ctx context.Context, conn unit.Conn) error {
+	s, _, err := p.u.Activities.Load(ctx, p.stream())
+	if err != nil {
+		return err
+	}
+	if s.Ended { // while its exe-unit was being started
+		return conn.Terminate(ctx, "the activity is over")
+	}
 	if p.restarted {
 		p.restarted = false
 		if err := p.tell(ctx, activity.Reattach{By: effects.Own(), Seq: max(p.after, 0)}, "reattached/"+strconv.FormatInt(time.Now().UnixNano(), 36)); err != nil {

@@ -1,5 +1,6 @@
 // Package dispatch gives every new activity of a provider its exe-unit, of the
-// runtime that the agreement's offer names.
+// runtime that the agreement's offer names. An activity whose exe-unit could
+// not be started is over.
 package dispatch
 
 import (
@@ -21,7 +22,7 @@ var Saga = es.Saga[State]{
 	Name: "dispatch",
 	Hears: []string{
 		"agreement.received.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1",
-		"agreement.terminated.v1", "activity.created.v1",
+		"agreement.terminated.v1", "activity.created.v1", "activity.spawn_failed.v1",
 	},
 	Instance: instance,
 	Evolve:   evolve,
@@ -43,6 +44,8 @@ func instance(r es.Recorded) string {
 		return mine(e.Side, e.AgreementID)
 	case activity.Created:
 		return mine(e.Side, e.AgreementID)
+	case activity.SpawnFailed:
+		return r.Info.Correlation
 	}
 	return ""
 }
@@ -64,13 +67,18 @@ func evolve(s State, r es.Recorded) State {
 	return s
 }
 
+var own = identity.Caller{Actor: es.ActorSaga, Grade: es.GradeSelf}
+
 func react(s State, r es.Recorded) []es.Order {
-	e, ok := r.Data.(activity.Created)
-	if !ok {
-		return nil
+	switch e := r.Data.(type) {
+	case activity.Created:
+		return order(e.ActivityID, activity.RequestSpawn{By: own, Runtime: s.Runtime})
+	case activity.SpawnFailed:
+		return order(e.ActivityID, activity.End{By: own, Reason: "creation failed", ErrorMessage: e.Message})
 	}
-	return []es.Order{{
-		Category: activity.Category, ID: activity.StreamID(identity.Provider, e.ActivityID),
-		Command: activity.RequestSpawn{By: identity.Caller{Actor: es.ActorSaga, Grade: es.GradeSelf}, Runtime: s.Runtime},
-	}}
+	return nil
+}
+
+func order(activityID string, c activity.Command) []es.Order {
+	return []es.Order{{Category: activity.Category, ID: activity.StreamID(identity.Provider, activityID), Command: c}}
 }

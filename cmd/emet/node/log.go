@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/emet-node/emet/adapters/blobs"
+	"github.com/emet-node/emet/adapters/secrets"
+	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/eventschemas"
+	"github.com/emet-node/emet/projections"
+)
+
+// Ledger is a node's log with its secrets and views: all that reading needs.
+type Ledger struct {
+	Log     *es.Log
+	Store   *segment.Store
+	Secrets *secrets.Store
+	Blobs   *blobs.Store
+
+	Market   *projections.Market
+	Activity *projections.Activity
+	Payment  *projections.Payment
+	Node     *projections.Node
+}
+
+// OpenLedger opens the log of a data directory for writing. It fails with
+// es.ErrLocked when another process has it.
+func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	l = &Ledger{}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if l.Store, err = segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes}); err != nil {
+		return nil, fmt.Errorf("log in %s: %w", o.Dir, err)
+	}
+	if l.Secrets, err = secrets.Open(filepath.Join(o.Dir, "secrets")); err != nil {
+		return nil, err
+	}
+	if l.Blobs, err = blobs.Open(filepath.Join(o.Dir, "store", "blobs")); err != nil {
+		return nil, err
+	}
+	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault, Build: o.Version}
+	if err := l.begin(ctx); err != nil {
+		return nil, err
+	}
+	return l, l.openViews(ctx, filepath.Join(o.Dir, "views"))
+}
+
+// begin writes the first fact of a log: which log it is.
+func (l *Ledger) begin(ctx context.Context) error {
+	head, err := l.Store.Head(ctx)
+	if err != nil || head > 0 {
+		return err
+	}
+	id := l.Store.LogID()
+	_, err = l.Log.Append(ctx, es.Meta{Key: "log/opened", Actor: es.ActorOperator, Grade: es.GradeSelf}, nil, es.Facts{
+		Stream: ledger.LogStream, Expected: es.NoStream,
+		Facts: []any{ledger.Opened{Engine: "segment", Epoch: 0, LogID: hex.EncodeToString(id[:])}},
+	})
+	return err
+}
+
+func (l *Ledger) openViews(ctx context.Context, dir string) (err error) {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if l.Market, err = projections.OpenMarket(ctx, dir, l.Log); err != nil {
+		return err
+	}
+	if l.Activity, err = projections.OpenActivity(ctx, dir, l.Log); err != nil {
+		return err
+	}
+	if l.Payment, err = projections.OpenPayment(ctx, dir, l.Log); err != nil {
+		return err
+	}
+	l.Node, err = projections.OpenNode(ctx, dir, l.Log)
+	return err
+}
+
+// Views are the four groups of views, to be run.
+func (l *Ledger) Views() []*projections.DB {
+	return []*projections.DB{l.Market.DB, l.Activity.DB, l.Payment.DB, l.Node.DB}
+}
+
+// Close closes what was opened.
+func (l *Ledger) Close() error {
+	var errs []error
+	if l.Market != nil {
+		errs = append(errs, l.Market.Close())
+	}
+	if l.Activity != nil {
+		errs = append(errs, l.Activity.Close())
+	}
+	if l.Payment != nil {
+		errs = append(errs, l.Payment.Close())
+	}
+	if l.Node != nil {
+		errs = append(errs, l.Node.Close())
+	}
+	if l.Store != nil {
+		errs = append(errs, l.Store.Close())
+	}
+	if l.Secrets != nil {
+		errs = append(errs, l.Secrets.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// randomHex makes n random bytes as text.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

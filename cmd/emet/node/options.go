@@ -1,0 +1,74 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/provider/agent"
+)
+
+// Options are all that a node is told.
+type Options struct {
+	Dir     string // everything of the node; made 0700 when absent
+	Version string // own version
+	Logger  *slog.Logger
+
+	SegmentBytes int64 // of the log; 0 = the engine's own size
+	// Program is the binary that is run again as an exe-unit. "" = this one.
+	Program string
+
+	Listen       string // host:port of REST
+	AllowOrigins []string
+
+	Net Network
+	// Identities are made when they are absent; the first is the default one.
+	// None: one identity, which buys, and sells if Provider is set.
+	Identities []Identity
+	// Chains are the JSON-RPC URLs of payment networks, by network.
+	Chains         map[string][]string
+	DefaultNetwork string
+	Cycle          time.Duration // between settlement runs; 0 = as usual on the network
+	SkipValidation bool          // of allocations against the account
+
+	TTL           time.Duration // of subscriptions
+	IdleAgreement time.Duration
+	Unresponsive  time.Duration
+	WallClock     time.Duration
+	OrphanAfter   time.Duration
+	AllowLoopback bool
+}
+
+// Network says how other nodes are reached.
+type Network struct {
+	Name      string   // nodes of other names are not heard
+	Listen    []string // multiaddrs; none = nobody else is spoken to
+	Bootstrap []string
+}
+
+// Identity is one local identity with what it does here.
+type Identity struct {
+	Alias  string
+	Secret string // hex; "" = random
+	// AppKeys are made when they are absent.
+	AppKeys []AppKey
+	// Provider makes the identity sell. nil = it does not, or goes on as before.
+	Provider *Provider
+}
+
+// AppKey is a key for clients. Secret "" = random.
+type AppKey struct {
+	Name, Secret string
+	Role         identity.Role
+	// Fleeting keys are not recorded: they exist while the process runs.
+	Fleeting bool
+}
+
+// Provider is what an identity offers.
+type Provider struct {
+	Name, Subnet string
+	Presets      []agent.Preset
+	Hardware     agent.Hardware
+	Rules        agent.Rulebook
+	Public       bool
+}
