@@ -171,8 +171,19 @@ func (c *conn) Close() error {
 	c.closed = true
 	c.mu.Unlock()
 	c.cancel()
+	// Say goodbye and read on until the other side has heard all that was said
+	// before, acknowledgements above all.
+	if u, ok := c.nc.(*net.UnixConn); ok && u.CloseWrite() == nil {
+		select {
+		case <-c.ended:
+		case <-time.After(time.Second):
+		}
+	}
 	err := c.nc.Close()
 	<-c.ended
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
 	return err
 }
 

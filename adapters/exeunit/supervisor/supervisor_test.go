@@ -31,7 +31,34 @@ func TestMain(m *testing.M) {
 			os.Exit(wasm.Main(os.Args[2:]))
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if dir, err := cache(); err == nil {
+		os.RemoveAll(dir)
+	}
+	if left := leftOver(); len(left) > 0 && code == 0 {
+		fmt.Fprintln(os.Stderr, "the tests left processes behind:", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leftOver lists the exe-units and runtimes that run this very program and do
+// not end within a moment.
+func leftOver() (list []string) {
+	self, _ := os.Readlink("/proc/self/exe")
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		list = nil
+		exes, _ := filepath.Glob("/proc/[0-9]*/exe")
+		for _, exe := range exes {
+			if to, err := os.Readlink(exe); err == nil && to == self && filepath.Base(filepath.Dir(exe)) != fmt.Sprint(os.Getpid()) {
+				list = append(list, exe)
+			}
+		}
+		if len(list) == 0 {
+			break
+		}
+	}
+	return list
 }
 
 // cache is shared by the tests, so that the guest is compiled once.
@@ -345,7 +372,7 @@ func TestADownloadOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
-// processes lists the living processes whose parent or id is pid.
+// children lists the living children of a process.
 func children(t *testing.T, pid int) (list []int) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
