@@ -52,7 +52,7 @@ type Limits struct {
 	MessagesRate float64 // of one host per second; 50
 	MessageBurst int     // 200
 	BytesRate    float64 // of one host per second, files apart; 4 MiB
-	GossipRate   float64 // announcements that one host delivers per second; 20
+	GossipRate   float64 // announcements that one host makes per second, ten times as many it delivers; 20
 }
 
 func (l *Limits) defaults() {

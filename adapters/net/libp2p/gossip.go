@@ -40,7 +40,13 @@ type gossip struct {
 	topic *pubsub.Topic
 	pace  *bucket // of this node's own messages
 	mu    sync.Mutex
-	by    map[lpeer.ID]*bucket // of those who deliver and those who speak
+	by    map[source]*bucket
+}
+
+// source is a host that delivers announcements, or one that makes them.
+type source struct {
+	host  lpeer.ID
+	makes bool
 }
 
 // join enters the topic and hands on what is heard.
@@ -53,7 +59,7 @@ func (n *Net) join() (*gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gossip{pace: newBucket(n.cfg.Limits.GossipRate, n.cfg.Limits.GossipRate), by: make(map[lpeer.ID]*bucket)}
+	g := &gossip{pace: newBucket(n.cfg.Limits.GossipRate, n.cfg.Limits.GossipRate), by: make(map[source]*bucket)}
 	if err := ps.RegisterTopicValidator(name, n.validate(g)); err != nil {
 		return nil, err
 	}
@@ -96,7 +102,7 @@ func (n *Net) validate(g *gossip) pubsub.ValidatorEx {
 			return pubsub.ValidationReject
 		}
 		rate := n.cfg.Limits.GossipRate
-		if g.bucket(from, 10*rate).take(1) > 0 || from != m.GetFrom() && g.bucket(m.GetFrom(), rate).take(1) > 0 {
+		if g.bucket(source{from, false}, 10*rate).take(1) > 0 || g.bucket(source{m.GetFrom(), true}, rate).take(1) > 0 {
 			return pubsub.ValidationIgnore
 		}
 		h, info, err := n.hear(m.GetFrom(), m.Data)
@@ -119,13 +125,13 @@ func (n *Net) validate(g *gossip) pubsub.ValidatorEx {
 	}
 }
 
-func (g *gossip) bucket(id lpeer.ID, rate float64) *bucket {
+func (g *gossip) bucket(id source, rate float64) *bucket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b, ok := g.by[id]
 	if !ok {
 		if len(g.by) >= maxKnown {
-			g.by = make(map[lpeer.ID]*bucket)
+			g.by = make(map[source]*bucket)
 		}
 		b = newBucket(rate, 10*rate)
 		g.by[id] = b

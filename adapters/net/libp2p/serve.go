@@ -80,23 +80,32 @@ func (n *Net) answerTo(st network.Stream, r io.Reader, s *session, e net.Envelop
 	}
 	switch e.Kind {
 	case peer.Hello{}.Kind():
-		m, err := net.Decode(e.Kind, e.Body)
-		if err != nil {
-			return err
-		}
-		n.greeted(s, m.(peer.Hello)) //nolint:forcetypeassert // Decode makes a Hello of that kind
-		return n.reply(st, s, n.answer(e, n.mine.Load().hello, nil))
+		m, err := n.hello(s, e.Body)
+		return n.reply(st, s, n.answer(e, m, err))
 	case whoHas{}.Kind():
 		m, err := n.whereIs(e.Body)
 		return n.reply(st, s, n.answer(e, m, err))
 	}
 	if !s.proved(e.From) || !n.ours(e.To) {
-		no := n.answer(e, nil, nil0)
-		no.Kind, no.Body = net.KindHello, nil
-		return n.reply(st, s, no)
+		return n.reply(st, s, n.back(e, net.KindHello))
 	}
 	s.received(e, frame)
 	return n.handle(st, r, s, e, frame)
+}
+
+// hello takes a host's Hello and returns this one's. Each delegation counts as
+// a message, since its signature has to be checked.
+func (n *Net) hello(s *session, body []byte) (peer.Message, error) {
+	m, err := net.Decode(peer.Hello{}.Kind(), body)
+	h, ok := m.(peer.Hello)
+	if err != nil || !ok {
+		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
+	if wait := s.messages.take(float64(min(len(h.Delegations), maxNodes))); wait > 0 {
+		return nil, &peer.Refusal{Code: peer.Busy, RetryAfter: wait, Text: "too many delegations"}
+	}
+	n.greeted(s, h)
+	return n.mine.Load().hello, nil
 }
 
 // handle gives a proved request to the handler. The handler's context ends
@@ -124,13 +133,8 @@ func (n *Net) handleStream(ctx context.Context, st network.Stream, s *session, e
 			return e
 		}
 	}
-	end := n.answer(e, nil, nil0)
-	end.Kind, end.Body = net.KindEnd, nil
-	return n.reply(st, s, end)
+	return n.reply(st, s, n.back(e, net.KindEnd))
 }
-
-// nil0 fills the place of an answer that has no content.
-var nil0 = &peer.Refusal{}
 
 // timely refuses requests out of their time; clocks may differ by [net.MaxSkew].
 func timely(e net.Envelope) error {

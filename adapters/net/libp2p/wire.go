@@ -90,10 +90,17 @@ func (n *Net) unseal(host lpeer.ID, frame []byte) (net.Envelope, error) {
 	return e, nil
 }
 
+// back begins an answer.
+func (n *Net) back(to net.Envelope, kind string) net.Envelope {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return net.Envelope{
+		ID: to.ID, Network: n.cfg.Network, From: to.To, To: to.From, SentAt: now, Expires: now.Add(net.CallTimeout), Kind: kind,
+	}
+}
+
 // answer puts a handler's answer into an envelope.
 func (n *Net) answer(to net.Envelope, m peer.Message, err error) net.Envelope {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	e := net.Envelope{ID: to.ID, Network: n.cfg.Network, From: to.To, To: to.From, SentAt: now, Expires: now.Add(net.CallTimeout)}
+	e := n.back(to, net.KindRefusal)
 	if err == nil {
 		if e.Body, err = encode(m); err == nil {
 			e.Kind = m.Kind()
@@ -107,7 +114,6 @@ func (n *Net) answer(to net.Envelope, m peer.Message, err error) net.Envelope {
 	}
 	short := *r
 	short.Text = short.Text[:min(len(short.Text), 4096)]
-	e.Kind = net.KindRefusal
 	if e.Body, err = es.CanonicalJSON(short); err != nil {
 		e.Body = nil // a struct of texts and a number
 	}
