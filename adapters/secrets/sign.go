@@ -61,8 +61,12 @@ func (k *Keys) SignStatement(_ context.Context, id identity.NodeID, tag string, 
 // SignPayment signs the canonical JSON of a payment as Golem nodes do:
 // v‖r‖s over its SHA3-256, v ∈ {0,1}.
 func (k *Keys) SignPayment(_ context.Context, id identity.NodeID, canonical []byte) ([]byte, error) {
-	return k.signVRS(id, sha3.Sum256(canonical))
+	return k.signVRS(id, PaymentDigest(canonical))
 }
+
+// PaymentDigest is what a payer signs: SHA3-256 (not Keccak) of the payment's
+// canonical JSON.
+func PaymentDigest(canonical []byte) [32]byte { return sha3.Sum256(canonical) }
 
 // SignTransaction signs the signing hash of a chain transaction: r‖s‖v.
 func (k *Keys) SignTransaction(_ context.Context, id identity.NodeID, hash [32]byte) ([]byte, error) {
@@ -175,7 +179,7 @@ func VerifyAgreement(signer identity.NodeID, canonical []byte, signature string)
 
 // VerifyPayment checks a payer's v‖r‖s over the SHA3-256 of canonical JSON.
 func VerifyPayment(payer identity.NodeID, canonical, signature []byte) error {
-	got, err := RecoverVRS(sha3.Sum256(canonical), signature)
+	got, err := RecoverVRS(PaymentDigest(canonical), signature)
 	return is(payer, got, err)
 }
 

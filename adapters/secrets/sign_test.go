@@ -48,6 +48,9 @@ func TestVectors(t *testing.T) {
 	if want := "0136ebfa325906cbd8bc635bf331b88e18b70dae7d570dd746ba281e786ce1501b20291253b0ea34b1e3ccbb28783614f2bd7d14b514e7ffbbb3942655251f8e33"; err != nil || hex.EncodeToString(pay) != want {
 		t.Errorf("payment: SHA3, v first: %x %v", pay, err)
 	}
+	if d := PaymentDigest([]byte(canonicalPayment)); hex.EncodeToString(d[:]) != "fe166806559ccf4afdaae8b1f20ed30f27cc7b6f82db63a43e072b95d20fe59d" {
+		t.Errorf("payment digest %x", d)
+	}
 	if err := VerifyPayment(one, []byte(canonicalPayment), pay); err != nil {
 		t.Errorf("payment: %v", err)
 	}
