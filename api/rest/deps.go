@@ -21,9 +21,12 @@ type Aggregate[C, S any] interface {
 // Deps is what the handlers ask. Handlers record wishes in aggregates and wait
 // for the outcome in the stream; carrying them out is other people's work.
 type Deps struct {
-	Keys   Keys
-	Log    *es.Log
-	Market Market
+	Keys     Keys
+	Log      *es.Log
+	Market   Market
+	Activity Activity
+	// Payment is nil where nothing is paid.
+	Payment *PaymentDeps
 	// Files is the bridge for clients that serve files.
 	Files   Bridge
 	Stories Stories

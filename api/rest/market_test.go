@@ -14,6 +14,9 @@ import (
 
 	"github.com/emet-node/emet/adapters/offerbook"
 	"github.com/emet-node/emet/api/gsb"
+	"github.com/emet-node/emet/domain/activity/activity"
+	"github.com/emet-node/emet/domain/activity/batch"
+	"github.com/emet-node/emet/domain/activity/usage"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market"
@@ -43,25 +46,25 @@ func (b bookOf) Scan(constraints string) (Cursor, error) {
 
 const carol = identity.NodeID("0x00000000000000000000000000000000000000c4") // a provider somewhere else
 
-// world is a node with REST in front, and the rest of the network played by
-// react: it hears every fact and answers as carol would.
+// world is a node with REST in front. The rest of the network is carol, who
+// hears every fact and answers as a provider would.
 type world struct {
-	t     *testing.T
-	url   string
-	log   *es.Log
-	book  *offerbook.Book
-	deps  Deps
-	react func(w *world, r es.Recorded)
+	t    *testing.T
+	url  string
+	log  *es.Log
+	book *offerbook.Book
+	deps Deps
 
-	mu    sync.Mutex
-	mute  bool // carol does not answer
-	seq   int
-	ended chan struct{}
+	mu   sync.Mutex
+	mute bool        // carol does not answer
+	from es.Position // carol heeds nothing before
+	fail string      // code with which carol refuses activities and scripts
+	seq  int
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, log: newLog(t), book: offerbook.New(offerbook.Options{}), ended: make(chan struct{})}
+	w := &world{t: t, log: newLog(t), book: offerbook.New(offerbook.Options{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	views, err := projections.OpenMarket(ctx, projections.Memory, w.log)
 	if err != nil {
@@ -75,10 +78,19 @@ func newWorld(t *testing.T) *world {
 			Agreements: es.NewAggregate(w.log, agreement.Category, agreement.Rules), Views: views, Book: bookOf{w.book},
 		},
 	}
+	lives, err := projections.OpenActivity(ctx, projections.Memory, w.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deps.Activity = Activity{
+		Activities: es.NewAggregate(w.log, activity.Category, activity.Rules), Batches: es.NewAggregate(w.log, batch.Category, batch.Rules),
+		Usages: es.NewAggregate(w.log, usage.Category, usage.Rules), Views: lives, Providers: w, Blobs: w,
+	}
 	srv := httptest.NewServer(New(Config{Version: "0.17.6"}, w.deps))
 	w.url = srv.URL
 	var all sync.WaitGroup
 	all.Go(func() { _ = views.Run(ctx) })
+	all.Go(func() { _ = lives.Run(ctx) })
 	all.Go(func() { w.live(ctx) })
 	t.Cleanup(func() {
 		cancel()
@@ -86,6 +98,7 @@ func newWorld(t *testing.T) *world {
 		srv.Close()
 		all.Wait()
 		_ = views.Close()
+		_ = lives.Close()
 	})
 	return w
 }
@@ -111,10 +124,16 @@ func (w *world) live(ctx context.Context) {
 	}
 }
 
+// setMute makes carol silent, or lets her speak again: about what comes then,
+// not about what she missed.
 func (w *world) setMute(v bool) {
+	head, err := w.log.Store.Head(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.mute = v
+	w.mute, w.from = v, head
 }
 
 func (w *world) meta() es.Meta {
@@ -133,11 +152,12 @@ var (
 // agreement and takes every notice.
 func (w *world) carol(ctx context.Context, r es.Recorded) {
 	w.mu.Lock()
-	mute := w.mute
+	mute := w.mute && r.Position >= w.from || !w.mute && r.Position < w.from
 	w.mu.Unlock()
 	if mute {
 		return
 	}
+	w.carolRuns(ctx, r)
 	m := w.deps.Market
 	thread := func(id string, c negotiation.Command) {
 		if _, err := m.Negotiations.Do(ctx, id, c, w.meta()); err != nil && ctx.Err() == nil {

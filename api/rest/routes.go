@@ -3,6 +3,7 @@ package rest
 import (
 	"github.com/labstack/echo/v4"
 
+	"github.com/emet-node/emet/api/gen/activity"
 	"github.com/emet-node/emet/api/gen/emet"
 	gengsb "github.com/emet-node/emet/api/gen/gsb"
 	"github.com/emet-node/emet/api/gen/market"
@@ -27,6 +28,11 @@ func (s *server) routes(e *echo.Echo) {
 	for _, r := range market.Routes {
 		e.Add(r.Method, marketBase+r.Path, s.in(&marketFamily, r.Handle(m)))
 	}
+	a := newActivityAPI(s)
+	for _, r := range activity.Routes {
+		e.Add(r.Method, activityBase+r.Path, s.in(&activityFamily, r.Handle(a)))
+	}
+	s.paymentRoutes(e)
 	for _, r := range gengsb.Routes {
 		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, r.Handle(gsbAPI{s})))
 	}
