@@ -265,3 +265,21 @@ func reasonOf(e activity.DestructionRequested) string {
 	}
 	return "destroyed by " + string(e.By)
 }
+
+// Kill ends an exe-unit from outside of any activity's life, as when a node
+// stops for good. What it says at its end is heard by the next start.
+func (u *Units) Kill(ctx context.Context, activityID, reason string) error {
+	token, err := u.Token(activityID)
+	if err != nil {
+		return err
+	}
+	conn, err := u.Supervisor.Attach(ctx, unit.Attachment{ActivityID: activityID, Dir: u.WorkDir(activityID), Token: token, After: -1})
+	if errors.Is(err, unit.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it ends
+	return conn.Terminate(ctx, reason)
+}

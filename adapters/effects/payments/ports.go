@@ -65,7 +65,10 @@ type Effects struct {
 	// Recover returns who signed a payment document.
 	Recover func(canonical, signature []byte) (identity.NodeID, error)
 	Claims  Claims
-	Logger  *slog.Logger
+	// AgreementOf names the agreement of an activity of the provider's side, ""
+	// when there is none.
+	AgreementOf func(ctx context.Context, activityID string) (string, error)
+	Logger      *slog.Logger
 }
 
 // Claims remembers which payment rests on which transfer. It has seen the

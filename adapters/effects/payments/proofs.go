@@ -11,7 +11,10 @@ import (
 
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/peer"
@@ -64,6 +67,9 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 	if err != nil {
 		return paymentOutcome(a, payment.AnswerClaim{Why: err.Error()}), nil
 	}
+	if why, err := e.owed(ctx, f); err != nil || why != "" {
+		return paymentOutcome(a, payment.AnswerClaim{Why: why}), err
+	}
 	r, err := chain.Receipt(ctx, hash)
 	if err != nil {
 		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
@@ -86,6 +92,33 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 	out := paymentOutcome(a, answer)
 	out.Actor, out.Grade, out.Endpoint = es.ActorChain, es.GradeChainIncluded, chain.Profile().Network
 	return out, nil
+}
+
+// owed says why a claim's shares are not about debts of this payer to this
+// payee, "" when they are.
+func (e *Effects) owed(ctx context.Context, f payment.Claimed) (why string, err error) {
+	for _, share := range f.Shares {
+		agreement := share.AgreementID
+		if share.ActivityID != "" {
+			if agreement, err = e.AgreementOf(ctx, share.ActivityID); err != nil {
+				return "", err
+			}
+		}
+		s, _, err := e.Bills.Load(ctx, bill.StreamID(identity.Provider, agreement))
+		if err != nil {
+			return "", err
+		}
+		t := s.Terms
+		switch {
+		case s.AgreementID == "":
+			return fmt.Sprintf("nothing is owed for agreement %q, activity %q", agreement, share.ActivityID), nil
+		case t.PayerID != f.PayerID || t.PayeeID != f.PayeeID:
+			return fmt.Sprintf("agreement %s is between other nodes", agreement), nil
+		case !pay.SameAddress(t.PayerAddr, f.PayerAddr) || !pay.SameAddress(t.PayeeAddr, f.PayeeAddr) || t.Platform != f.Platform:
+			return fmt.Sprintf("agreement %s is paid from %s to %s on %s", agreement, t.PayerAddr, t.PayeeAddr, t.Platform), nil
+		}
+	}
+	return "", nil
 }
 
 // prove compares a receipt with a claim.

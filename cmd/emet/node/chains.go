@@ -107,7 +107,6 @@ type claims struct {
 	view   *projections.Payment
 	people *people
 	agg    *Aggregates
-	chains *chains
 }
 
 // Claimed implements payments.Claims.

@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/adapters/exeunit/wasm"
+	"github.com/emet-node/emet/domain/activity/activity"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/provider/agent"
+	"github.com/emet-node/emet/projections"
+)
+
+var errAlone = errors.New("this node is not connected to others")
+
+// aliveOf lists the living activities of an agreement of the provider's side.
+func (n *Node) aliveOf(ctx context.Context, agreementID string) ([]string, error) {
+	t, err := n.units.Terms(ctx, agreementID)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := n.Activity.Activities(ctx, projections.ActivityFilter{
+		Owner: t.Provider, Side: identity.Provider, AgreementID: agreementID, Alive: true,
+	})
+	return activityIDs(rows), err
+}
+
+func (n *Node) activitiesOf(ctx context.Context, side identity.Side, agreementID string) ([]string, error) {
+	rows, err := n.Activity.Activities(ctx, projections.ActivityFilter{Side: side, AgreementID: agreementID})
+	return activityIDs(rows), err
+}
+
+func activityIDs(rows []projections.ActivityRow) []string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		out[i] = r.ID
+	}
+	return out
+}
+
+func (n *Node) agreementOf(ctx context.Context, activityID string) (string, error) {
+	s, _, err := n.Activities.Load(ctx, activity.StreamID(identity.Provider, activityID))
+	return s.AgreementID, err
+}
+
+// EndUnits ends every exe-unit that this node started.
+func (n *Node) EndUnits(ctx context.Context) {
+	ids, err := aliveUnits(n.Store)(ctx)
+	if err != nil {
+		n.log.Warn("exe-units could not be listed", "error", err)
+		return
+	}
+	for _, id := range ids {
+		if err := n.units.Kill(ctx, id, "the node stops"); err != nil {
+			n.log.Warn("an exe-unit could not be ended; it ends by itself", "activity", id, "error", err)
+		}
+	}
+}
+
+func (n *Node) openTxs(ctx context.Context) ([]string, error) {
+	return effects.OpenStreams(ctx, n.Store, "tx-", []string{"tx.planned.v1"}, []string{"tx.finalised.v1", "tx.reverted.v1"})
+}
+
+func (n *Node) verifiedPayments(ctx context.Context) ([]string, error) {
+	return effects.OpenStreams(ctx, n.Store, "payment-P-", []string{"payment.verified.v1"}, []string{"payment.finalised.v1", "payment.reversed.v1"})
+}
+
+// openForBusiness sets up the identities that sell. Nothing that is as it was
+// makes a fact.
+func (n *Node) openForBusiness(ctx context.Context) error {
+	n.handler.listen(n.gossip.Hear)
+	for i, w := range n.o.Identities {
+		if w.Provider == nil {
+			continue
+		}
+		if err := n.sell(ctx, n.ids[i], *w.Provider); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (n *Node) sell(ctx context.Context, id identity.NodeID, p Provider) error {
+	do := func(c agent.Command) error {
+		_, err := n.Providers.Do(ctx, string(id), c, es.Meta{
+			Key: "setup/" + randomHex(8), Actor: es.ActorOperator, Identity: string(id), Grade: es.GradeSelf,
+		})
+		return err
+	}
+	runtime := agent.Runtime{Counters: wasmCounters, Engine: "wazero", Isolation: "process", Name: "wasmtime", Version: wasmVersion}
+	failure := ""
+	if err := wasm.Test(ctx); err != nil {
+		failure = err.Error()
+		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
+	}
+	return errors.Join(
+		do(agent.Setup{By: operator, Hardware: p.Hardware, Presets: p.Presets, Provider: id, Rules: p.Rules}),
+		do(agent.RecordTest{By: operator, Failure: failure, Provider: id, Runtime: runtime}),
+		do(agent.Enable{By: operator, NodeName: p.Name, Platforms: n.platforms(id), Provider: id, Public: p.Public, Subnet: p.Subnet}),
+	)
+}
+
+// What the WASM runtime reports and how it is named in offers: clients ask for
+// "wasmtime" when they want to run WASM.
+var wasmCounters = []string{
+	"golem.!exp.emet.v1.usage.fuel", "golem.usage.cpu_sec", "golem.usage.duration_sec", "golem.usage.gib", "golem.usage.storage_gib",
+}
+
+const wasmVersion = "1.12.0"
+
+// platforms are the accounts that an identity is paid on.
+func (n *Node) platforms(id identity.NodeID) []agent.Platform {
+	out := make([]agent.Platform, 0, len(n.chains.profiles))
+	for _, p := range n.chains.profiles {
+		out = append(out, agent.Platform{Address: string(id), Platform: p.Platform()})
+	}
+	return out
+}
+
+// Ready waits until an identity that sells has an offer on the market.
+func (n *Node) Ready(ctx context.Context, id identity.NodeID) error {
+	for {
+		head, err := n.Store.Head(ctx)
+		if err != nil {
+			return err
+		}
+		rows, err := n.Market.Subscriptions(ctx, projections.Offers, id)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.State == "live" && r.Expires.After(time.Now()) {
+				return nil
+			}
+		}
+		if err := n.Log.Wait(ctx, head, es.Filter{Types: []string{"offer.published.v1"}}); err != nil {
+			return fmt.Errorf("the provider %s has no offer: %w", id, err)
+		}
+	}
+}
