@@ -66,6 +66,9 @@ func (d Document) Said() money.Decimal {
 	return d.Amount.Decimal()
 }
 
+// Sending says whether an issued document is still on its way to the peer.
+func (d Document) Sending() bool { return d.sending }
+
 // Totals are how far a debt has come: Due ≥ Accepted ≥ Scheduled ≥ Paid at the
 // requestor. The provider hears of acceptances and payments only.
 type Totals struct{ Due, Accepted, Scheduled, Paid money.Amount }
