@@ -306,3 +306,9 @@ func TestServeSpeaksTheProtocol(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheSelfTestPassesHere(t *testing.T) {
+	if err := Test(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
