@@ -11,7 +11,16 @@ type Activity struct{ *DB }
 
 // OpenActivity opens the group in dir ([Memory] = none).
 func OpenActivity(ctx context.Context, dir string, log *es.Log) (*Activity, error) {
-	db, err := Open(ctx, "activity", in(dir, "activity"), log, activities{}, activityEvents{}, batches{})
+	return activityOf(ctx, Open, dir, log)
+}
+
+// ReadActivity reads the group as another process keeps it. See [OpenReadOnly].
+func ReadActivity(ctx context.Context, dir string, log *es.Log) (*Activity, error) {
+	return activityOf(ctx, OpenReadOnly, dir, log)
+}
+
+func activityOf(ctx context.Context, open opener, dir string, log *es.Log) (*Activity, error) {
+	db, err := open(ctx, "activity", in(dir, "activity"), log, activities{}, activityEvents{}, batches{})
 	return &Activity{DB: db}, err
 }
 

@@ -15,7 +15,16 @@ type Market struct {
 
 // OpenMarket opens the group in dir ([Memory] = none).
 func OpenMarket(ctx context.Context, dir string, log *es.Log) (*Market, error) {
-	db, err := Open(ctx, "market", in(dir, "market"), log, subscriptions{}, proposals{}, agreements{}, agreementEvents{})
+	return marketOf(ctx, Open, dir, log)
+}
+
+// ReadMarket reads the group as another process keeps it. See [OpenReadOnly].
+func ReadMarket(ctx context.Context, dir string, log *es.Log) (*Market, error) {
+	return marketOf(ctx, OpenReadOnly, dir, log)
+}
+
+func marketOf(ctx context.Context, open opener, dir string, log *es.Log) (*Market, error) {
+	db, err := open(ctx, "market", in(dir, "market"), log, subscriptions{}, proposals{}, agreements{}, agreementEvents{})
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,16 @@ type Node struct {
 
 // OpenNode opens the group in dir ([Memory] = none).
 func OpenNode(ctx context.Context, dir string, log *es.Log) (*Node, error) {
-	db, err := Open(ctx, "node", in(dir, "node"), log, pending{}, timeline{}, deadlines{}, identities{}, appKeys{}, providers{})
+	return nodeOf(ctx, Open, dir, log)
+}
+
+// ReadNode reads the group as another process keeps it. See [OpenReadOnly].
+func ReadNode(ctx context.Context, dir string, log *es.Log) (*Node, error) {
+	return nodeOf(ctx, OpenReadOnly, dir, log)
+}
+
+func nodeOf(ctx context.Context, open opener, dir string, log *es.Log) (*Node, error) {
+	db, err := open(ctx, "node", in(dir, "node"), log, pending{}, timeline{}, deadlines{}, identities{}, appKeys{}, providers{})
 	if err != nil {
 		return nil, err
 	}

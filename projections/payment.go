@@ -11,7 +11,16 @@ type Payment struct{ *DB }
 
 // OpenPayment opens the group in dir ([Memory] = none).
 func OpenPayment(ctx context.Context, dir string, log *es.Log) (*Payment, error) {
-	db, err := Open(ctx, "payment", in(dir, "payment"), log,
+	return paymentOf(ctx, Open, dir, log)
+}
+
+// ReadPayment reads the group as another process keeps it. See [OpenReadOnly].
+func ReadPayment(ctx context.Context, dir string, log *es.Log) (*Payment, error) {
+	return paymentOf(ctx, OpenReadOnly, dir, log)
+}
+
+func paymentOf(ctx context.Context, open opener, dir string, log *es.Log) (*Payment, error) {
+	db, err := open(ctx, "payment", in(dir, "payment"), log,
 		bills{}, billEvents{}, totals{}, allocations{}, orders{}, payments{}, accounts{}, books{})
 	return &Payment{DB: db}, err
 }

@@ -78,12 +78,17 @@ func syncDir(path string) error {
 // seed reads 32 secret bytes from a file in hexadecimal, or makes the file
 // with random ones.
 func seed(path string) ([]byte, error) {
-	b, err := readFile(path)
+	s, err := readSeed(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		s := make([]byte, 32)
+		s = make([]byte, 32)
 		rand.Read(s) //nolint:errcheck // never fails
 		return s, writeFile(path, []byte(hex.EncodeToString(s)+"\n"))
 	}
+	return s, err
+}
+
+func readSeed(path string) ([]byte, error) {
+	b, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -44,24 +44,27 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func openJournal(path string, key []byte) (*journal, error) {
+	j, err := newJournal(path, key)
+	if err != nil {
+		return nil, err
+	}
+	if j.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkMode(path, "600"), j.load()); err != nil {
+		j.f.Close() //nolint:errcheck // the error that matters is there
+		return nil, err
+	}
+	return j, nil
+}
+
+func newJournal(path string, key []byte) (*journal, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	j := &journal{path: path, aead: aead, f: f, vals: make(map[string][]byte)}
-	if err := errors.Join(checkMode(path, "600"), j.load()); err != nil {
-		f.Close() //nolint:errcheck // the error that matters is there
-		return nil, err
-	}
-	return j, nil
+	return &journal{path: path, aead: aead, vals: make(map[string][]byte)}, err
 }
 
 // load reads all frames. A frame that a crash cut short at the end is put
@@ -71,21 +74,30 @@ func (j *journal) load() error {
 	if err != nil {
 		return err
 	}
-	at := 0
+	at, err := j.take(b)
+	if err != nil || at == len(b) {
+		return err
+	}
+	return j.cut(b, at)
+}
+
+// take takes over what the frames of b say and returns where they end: at the
+// end of b, or before a frame that was never finished.
+func (j *journal) take(b []byte) (at int, err error) {
 	for at < len(b) {
 		payload, n, torn := frame(b[at:])
 		if torn {
-			return j.cut(b, at)
+			return at, nil
 		}
 		if n == 0 {
-			return fmt.Errorf("%w: %s at byte %d; restore it from a backup", ErrDamaged, j.path, at)
+			return at, fmt.Errorf("%w: %s at byte %d; restore it from a backup", ErrDamaged, j.path, at)
 		}
 		if err := j.apply(payload); err != nil {
-			return fmt.Errorf("%s at byte %d: %w", j.path, at, err)
+			return at, fmt.Errorf("%s at byte %d: %w", j.path, at, err)
 		}
 		at += n
 	}
-	return nil
+	return at, nil
 }
 
 // frame returns the payload of the first frame in b and its whole size, 0 when

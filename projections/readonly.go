@@ -1,0 +1,73 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// patience is how long a reader waits for the process that keeps the views.
+const patience = 3 * time.Second
+
+// opener is [Open] or [OpenReadOnly].
+type opener func(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error)
+
+// OpenReadOnly reads a group that another process keeps, and changes nothing.
+// It waits until that process has taken in everything that is in log now, for
+// three seconds at most; then it fails with [ErrStale], as it does when the
+// tables are of another version. Do not Run it: it follows by itself.
+func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
+	d := &DB{name: name, path: path, log: log, views: views, frozen: true}
+	d.wire()
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("view %s: %w: %w", name, ErrStale, err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(3000)&_pragma=temp_store(memory)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	d.write, d.read = db, db
+	if err := d.reach(ctx); err != nil {
+		db.Close() //nolint:errcheck // the first error counts
+		return nil, fmt.Errorf("view %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// reach waits until the tables have seen what is in the log now.
+func (d *DB) reach(ctx context.Context) error {
+	head, err := d.log.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for {
+		var version string
+		var at int64
+		err := d.read.QueryRowContext(ctx, `SELECT version, position FROM emet_view`).Scan(&version, &at)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrStale, err)
+		case version != d.version():
+			return fmt.Errorf("%w: another build keeps it", ErrStale)
+		case es.Position(at) >= head: //nolint:gosec // never negative
+			d.position.Store(uint64(at)) //nolint:gosec // never negative
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			return fmt.Errorf("%w: it is at event %d of %d", ErrStale, at, head)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
