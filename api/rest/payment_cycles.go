@@ -1,0 +1,205 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/emet-node/emet/api/rest/dto"
+	"github.com/emet-node/emet/domain/identity"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/cycle"
+	"github.com/emet-node/emet/projections"
+)
+
+// schedule is how often the caller settles on a platform.
+type schedule struct {
+	NodeID       string  `json:"nodeId"`
+	Platform     string  `json:"platform"`
+	IntervalSec  *int64  `json:"intervalSec"`
+	Cron         *string `json:"cron"`
+	ExtraPayTime int64   `json:"extraPayTimeSec"`
+	MaxInterval  int64   `json:"maxIntervalSec"`
+	Next         *string `json:"nextProcess"`
+	Last         *string `json:"lastProcess"`
+}
+
+func scheduleOf(r projections.CycleRow) schedule {
+	every := int64(r.Interval / time.Second)
+	out := schedule{
+		NodeID: string(r.Owner), Platform: string(r.Platform), ExtraPayTime: int64(r.ExtraPayTime / time.Second), MaxInterval: every,
+		Cron: orNull(r.Cron), Next: offsetTime(r.Next), Last: offsetTime(r.Last),
+	}
+	if r.Cron == "" {
+		out.IntervalSec = &every
+	}
+	return out
+}
+
+// offsetTime is a moment with its zone as an offset, as this route has it.
+func offsetTime(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.UTC().Format("2006-01-02T15:04:05.999999999-07:00")
+	return &s
+}
+
+func (p *paymentAPI) listCycles(c echo.Context) error {
+	ctx := c.Request().Context()
+	rows, err := p.Views.Cycles(ctx, keyOf(ctx).Identity, "")
+	if err != nil {
+		return err
+	}
+	out := make([]schedule, len(rows))
+	for i, r := range rows {
+		out[i] = scheduleOf(r)
+	}
+	return list(c, out)
+}
+
+// cycleOf is the schedule of a platform; one that was never set has the
+// defaults, and no next run yet.
+func (p *paymentAPI) cycleOf(ctx context.Context, platform pay.Platform) (projections.CycleRow, error) {
+	me := keyOf(ctx).Identity
+	rows, err := p.Views.Cycles(ctx, me, platform)
+	if err != nil || len(rows) > 0 {
+		return append(rows, projections.CycleRow{})[0], err
+	}
+	interval, extra := cycle.Defaults(platform)
+	return projections.CycleRow{Platform: platform, Address: string(me), Owner: me, Interval: interval, ExtraPayTime: extra}, nil
+}
+
+// served reads the platform of a path or body.
+func (p *paymentAPI) served(name string) (pay.Platform, error) {
+	b, err := encode(name)
+	if err != nil {
+		return "", err
+	}
+	profile, err := p.platform(b)
+	return pay.Platform(profile.Platform()), err
+}
+
+func (p *paymentAPI) getCycle(c echo.Context) error {
+	platform, err := p.served(c.Param("platform"))
+	if err != nil {
+		return problem(http.StatusInternalServerError, "%s", err.Error())
+	}
+	r, err := p.cycleOf(c.Request().Context(), platform)
+	if err != nil {
+		return err
+	}
+	return ok(c, scheduleOf(r))
+}
+
+// result is how setCycle answers: with 200 also when it refuses.
+type result struct {
+	Ok  *schedule `json:"Ok,omitempty"`
+	Err *string   `json:"Err,omitempty"`
+}
+
+type newSchedule struct {
+	Platform     *string `json:"platform"`
+	IntervalSec  *int64  `json:"intervalSec"`
+	Cron         *string `json:"cron"`
+	ExtraPayTime *int64  `json:"extraPayTimeSec"`
+	Next         *string `json:"nextUpdate"`
+}
+
+func (p *paymentAPI) setCycle(c echo.Context) error {
+	var in newSchedule
+	if err := readJSON(c, &in); err != nil {
+		return err
+	}
+	if in.Platform == nil {
+		return badBody(c, "Json deserialize error: missing field `platform`")
+	}
+	ctx := c.Request().Context()
+	row, err := p.configure(c, in)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, identity.ErrForbidden):
+		return err
+	case err != nil:
+		text := paymentText(0, err)
+		return ok(c, result{Err: &text})
+	}
+	s := scheduleOf(row)
+	return ok(c, result{Ok: &s})
+}
+
+// longestCycle keeps a number of seconds from running over.
+const longestCycle = int64(10 * 365 * 24 * time.Hour / time.Second)
+
+func (p *paymentAPI) configure(c echo.Context, in newSchedule) (projections.CycleRow, error) {
+	var none projections.CycleRow
+	ctx := c.Request().Context()
+	platform, err := p.served(*in.Platform)
+	if err != nil {
+		return none, err
+	}
+	if in.Cron != nil {
+		return none, errors.New("this node settles at intervals: give intervalSec instead of cron")
+	}
+	was, err := p.cycleOf(ctx, platform)
+	if err != nil {
+		return none, err
+	}
+	cmd := p.configuration(ctx, was)
+	if in.IntervalSec != nil {
+		cmd.Interval = time.Duration(min(*in.IntervalSec, longestCycle)) * time.Second
+	}
+	if in.ExtraPayTime != nil {
+		cmd.ExtraPayTime = time.Duration(min(*in.ExtraPayTime, longestCycle)) * time.Second
+	}
+	if in.Next != nil {
+		if cmd.NextAt, err = dto.ParseTime(*in.Next); err != nil {
+			return none, err
+		}
+	}
+	id := cycle.StreamID(platform, cmd.Address)
+	if _, err := p.Cycles.Do(ctx, id, cmd, metaOf(c, id, "")); err != nil {
+		return none, err
+	}
+	return p.cycleOf(ctx, platform)
+}
+
+// configuration is the wish to settle as it was.
+func (p *paymentAPI) configuration(ctx context.Context, was projections.CycleRow) cycle.Configure {
+	return cycle.Configure{
+		Address: was.Address, At: time.Now().UTC(), By: callerOf(ctx), ExtraPayTime: was.ExtraPayTime, Interval: was.Interval,
+		OwnerID: keyOf(ctx).Identity, Platform: was.Platform,
+	}
+}
+
+// settleNow asks for a run. It goes on after the answer, so no time is spent
+// on sending here.
+func (p *paymentAPI) settleNow(c echo.Context) error {
+	platform, err := p.served(c.Param("platform"))
+	if err != nil {
+		return problem(http.StatusInternalServerError, "%s", err.Error())
+	}
+	ctx, began := c.Request().Context(), time.Now()
+	was, err := p.cycleOf(ctx, platform)
+	if err != nil {
+		return err
+	}
+	id, meta := cycle.StreamID(platform, was.Address), metaOf(c, string(platform), "")
+	first := p.configuration(ctx, was)
+	first.OnlyIfNew = true
+	opening := meta
+	opening.Key += "/configure"
+	if _, err := p.Cycles.Do(ctx, id, first, opening); err != nil {
+		return err
+	}
+	run := cycle.RequestRun{At: began.UTC(), By: callerOf(ctx), Why: cycle.ByRequest}
+	if _, err := p.Cycles.Do(ctx, id, run, meta); err != nil {
+		return err
+	}
+	return ok(c, struct {
+		Resolve int64 `json:"resolve_time_ms"`
+		Send    int64 `json:"send_time_ms"`
+	}{Resolve: time.Since(began).Milliseconds()})
+}
