@@ -22,6 +22,7 @@ import (
 	"github.com/emet-node/emet/adapters/offerbook"
 	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/api/gsb"
+	"github.com/emet-node/emet/api/rest"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment"
@@ -277,9 +278,10 @@ func (n *Node) look() time.Duration {
 
 // serve answers REST until ctx ends, then lets requests finish for a moment.
 func (n *Node) serve(ctx context.Context) error {
-	s := n.httpServer(ctx)
+	s := rest.HTTPServer(n.rest)
+	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(n.listener) }()
+	go func() { done <- s.Serve(rest.LimitConns(n.listener)) }()
 	select {
 	case err := <-done:
 		return err
