@@ -7,6 +7,7 @@ import (
 	"github.com/emet-node/emet/api/gsb"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/projections"
 )
 
 // Aggregate carries out commands on one kind of stream; *es.Aggregate does.
@@ -28,7 +29,8 @@ type Deps struct {
 	// Payment is nil where nothing is paid.
 	Payment *PaymentDeps
 	// Files is the bridge for clients that serve files.
-	Files   Bridge
+	Files Bridge
+	// Stories and Books answer emet's own questions about the log.
 	Stories Stories
 	Books   Books
 	// Net says how the node is connected.
@@ -59,16 +61,13 @@ type logNews struct{ *es.Log }
 // Head is the position that the next fact gets.
 func (l logNews) Head(ctx context.Context) (es.Position, error) { return l.Store.Head(ctx) }
 
-// Stories finds the facts that belong together.
+// Stories finds the facts that belong together; *projections.Node does.
 type Stories interface {
 	// Positions of all facts of a correlation id, ascending.
 	Positions(ctx context.Context, correlation string) ([]es.Position, error)
 }
 
-// Balance is what stands on one account of the double-entry books.
-type Balance struct{ Account, Platform, Amount string }
-
-// Books are the double-entry books.
+// Books are the double-entry books; *projections.Payment has them.
 type Books interface {
-	Balances(ctx context.Context, owner identity.NodeID) ([]Balance, error)
+	Balances(ctx context.Context, owner identity.NodeID) ([]projections.BalanceRow, error)
 }

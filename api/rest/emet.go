@@ -176,7 +176,14 @@ func (s emetAPI) GetMoney(c echo.Context) error {
 	}
 	out := emet.Money{Position: int64(head), Balances: make([]emet.Balance, len(balances))}
 	for i, b := range balances {
-		out.Balances[i] = emet.Balance{Account: b.Account, Platform: b.Platform, Amount: b.Amount}
+		normal := emet.Credit
+		if b.Account.Name.DebitNormal() {
+			normal = emet.Debit
+		}
+		out.Balances[i] = emet.Balance{
+			Account: string(b.Account.Name), Key: b.Account.Key, Asset: emet.BalanceAsset(b.Asset),
+			Platform: string(b.Platform), Normal: normal, Amount: b.Amount.String(),
+		}
 	}
 	return ok(c, out)
 }

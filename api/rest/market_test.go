@@ -86,11 +86,22 @@ func newWorld(t *testing.T) *world {
 		Activities: es.NewAggregate(w.log, activity.Category, activity.Rules), Batches: es.NewAggregate(w.log, batch.Category, batch.Rules),
 		Usages: es.NewAggregate(w.log, usage.Category, usage.Rules), Views: lives, Providers: w, Blobs: w,
 	}
+	node, err := projections.OpenNode(ctx, projections.Memory, w.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	money, err := projections.OpenPayment(ctx, projections.Memory, w.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deps.Stories, w.deps.Books = node, money
 	srv := httptest.NewServer(New(Config{Version: "0.17.6"}, w.deps))
 	w.url = srv.URL
 	var all sync.WaitGroup
 	all.Go(func() { _ = views.Run(ctx) })
 	all.Go(func() { _ = lives.Run(ctx) })
+	all.Go(func() { _ = node.Run(ctx) })
+	all.Go(func() { _ = money.Run(ctx) })
 	all.Go(func() { w.live(ctx) })
 	t.Cleanup(func() {
 		cancel()
@@ -99,6 +110,8 @@ func newWorld(t *testing.T) *world {
 		all.Wait()
 		_ = views.Close()
 		_ = lives.Close()
+		_ = node.Close()
+		_ = money.Close()
 	})
 	return w
 }

@@ -10,12 +10,62 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Balance defines model for Balance.
-type Balance struct {
-	Account  string `json:"account"`
-	Amount   string `json:"amount"`
-	Platform string `json:"platform"`
+// Defines values for BalanceAsset.
+const (
+	Native BalanceAsset = "native"
+	Token  BalanceAsset = "token"
+)
+
+// Valid indicates whether the value is a known member of the BalanceAsset enum.
+func (e BalanceAsset) Valid() bool {
+	switch e {
+	case Native:
+		return true
+	case Token:
+		return true
+	default:
+		return false
+	}
 }
+
+// Defines values for BalanceNormal.
+const (
+	Credit BalanceNormal = "credit"
+	Debit  BalanceNormal = "debit"
+)
+
+// Valid indicates whether the value is a known member of the BalanceNormal enum.
+func (e BalanceNormal) Valid() bool {
+	switch e {
+	case Credit:
+		return true
+	case Debit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Balance What stands on an account: assets and expenses grow by debit, debts and income by credit.
+type Balance struct {
+	// Account available, reserved, committed, payable, scheduled and so on.
+	Account string       `json:"account"`
+	Amount  string       `json:"amount"`
+	Asset   BalanceAsset `json:"asset"`
+
+	// Key Which wallet or allocation or agreement it is the account of.
+	Key string `json:"key"`
+
+	// Normal What makes the amount grow.
+	Normal   BalanceNormal `json:"normal"`
+	Platform string        `json:"platform"`
+}
+
+// BalanceAsset defines model for Balance.Asset.
+type BalanceAsset string
+
+// BalanceNormal What makes the amount grow.
+type BalanceNormal string
 
 // Head defines model for Head.
 type Head struct {
