@@ -4,9 +4,11 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -29,6 +31,8 @@ func TestMain(m *testing.M) {
 			os.Exit(supervisor.Main(os.Args[2:]))
 		case exeunit.WASMCommand:
 			os.Exit(wasm.Main(os.Args[2:]))
+		case daemonCommand:
+			os.Exit(daemon())
 		}
 	}
 	code := m.Run()
@@ -450,6 +454,134 @@ func TestAKilledSupervisorTakesItsGuestAlong(t *testing.T) {
 	}
 	if _, err := (supervisor.Client{}).Spawn(context.Background(), u.Spec); !errors.Is(err, unit.ErrGone) {
 		t.Errorf("spawn in the place of a dead one: %v", err)
+	}
+}
+
+const daemonCommand = "test-daemon"
+
+// daemon is a daemon that is about to be killed: it spawns, runs a batch that
+// prints for a while, says how far it heard, and waits.
+func daemon() int {
+	var s unit.Spec
+	if err := json.NewDecoder(os.Stdin).Decode(&s); err != nil {
+		return 1
+	}
+	ctx := context.Background()
+	info, err := supervisor.Client{}.Spawn(ctx, s)
+	if err != nil {
+		return 2
+	}
+	c, err := supervisor.Client{}.Attach(ctx, unit.Attachment{ActivityID: s.ActivityID, Dir: s.WorkDir, Token: s.Token, After: -1})
+	if err != nil {
+		return 3
+	}
+	script := `[{"deploy":{}},{"start":{}},{"run":{"entry_point":"drip","args":["60"],"capture":{"stdout":{"stream":{}}}}}]`
+	if err := c.Exec(ctx, "b", script); err != nil {
+		return 4
+	}
+	for e := range c.Events() {
+		if _, ok := e.Body.(unit.CommandOutput); ok && e.Body.(unit.CommandOutput).Index == 2 {
+			fmt.Println(info.PID, e.Seq)
+			break
+		}
+	}
+	select {}
+}
+
+func TestAKilledDaemonLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := spec(t)
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, _ := os.Executable()
+	cmd := exec.Command(exe, daemonCommand)
+	cmd.Stdin = bytes.NewReader(text)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	var seq int64
+	if _, err := fmt.Fscan(out, &pid, &seq); err != nil {
+		t.Fatalf("the daemon: %v, %v", err, cmd.Wait())
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	var want strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&want, "drop %d\n", i)
+	}
+	hear := func(after int64) (events []unit.Event, pieces string) {
+		c, err := supervisor.Client{}.Attach(t.Context(), unit.Attachment{ActivityID: s.ActivityID, Dir: s.WorkDir, Token: s.Token, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for e := range c.Events() {
+			if after++; e.Seq != after {
+				t.Fatalf("event %d instead of %d", e.Seq, after)
+			}
+			events = append(events, e)
+			if o, ok := e.Body.(unit.CommandOutput); ok && o.Index == 2 {
+				pieces += string(o.Bytes)
+			}
+			if _, ok := e.Body.(unit.BatchClosed); ok {
+				break
+			}
+		}
+		return events, pieces
+	}
+	rest, tail := hear(seq)
+	all, whole := hear(-1)
+	if whole != want.String() || !strings.HasSuffix(whole, tail) || tail == "" {
+		t.Errorf("heard %q, then %q", tail, whole)
+	}
+	if len(all) != len(rest)+int(seq)+1 {
+		t.Errorf("%d events in all, %d after %d", len(all), len(rest), seq)
+	}
+	c, err := supervisor.Client{}.Attach(t.Context(), unit.Attachment{ActivityID: s.ActivityID, Dir: s.WorkDir, Token: s.Token, After: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Terminate(t.Context(), "done"); err != nil {
+		t.Error(err)
+	}
+	c.Ack(1 << 40)
+	c.Close()
+	await(t, "the end", func() bool { return dead(pid) })
+}
+
+func TestTheExamplesRunAsGuests(t *testing.T) {
+	t.Parallel()
+	echo, err := exeunittest.Compile("../../../examples/echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := start(t, func(s *unit.Spec) { s.ImageRef = exeunittest.Serve(t, "echo.wasm", echo) }, nil)
+	u.Ready()
+	if r := u.Run("words", exeunittest.Script("/bin/sh", "-c", "echo hello golem")); r.Out != "hello golem\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := u.Run("exit", exeunittest.Script("echo", "-exit", "3")); r.Code() != 3 {
+		t.Errorf("%+v", r)
+	}
+	if r := u.Run("stdin", exeunittest.Script("echo", "-stdin")); r.Outcome != unit.Done || r.Out != "" {
+		t.Errorf("%+v", r)
+	}
+
+	render, err := exeunittest.Compile("../../../examples/render")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := start(t, func(s *unit.Spec) { s.ImageRef = exeunittest.Serve(t, "render.wasm", render) }, nil)
+	v.Ready()
+	if r := v.Run("tile", exeunittest.Script("render", "-width", "32", "-height", "20", "-spp", "1", "-o", "/golem/output/t.png")); !strings.HasPrefix(r.Out, "rendered 0,0,32,20 of marbles") {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -52,6 +52,14 @@ var acts = map[string]func([]string) error{
 		}
 		return nil
 	},
+	"drip": func(a []string) error {
+		n, _ := strconv.Atoi(a[0])
+		for i := range n {
+			fmt.Printf("drop %d\n", i)
+			time.Sleep(5 * time.Millisecond)
+		}
+		return nil
+	},
 	"both": func([]string) error {
 		fmt.Print("to stdout")
 		fmt.Fprint(os.Stderr, "to stderr")
