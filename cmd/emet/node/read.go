@@ -1,0 +1,168 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/emet-node/emet/adapters/secrets"
+	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/eventschemas"
+	"github.com/emet-node/emet/projections"
+)
+
+// ErrNoData says that a directory holds no node.
+var ErrNoData = errors.New("no emet data here")
+
+// Reading is a ledger that is open for questions only. It leaves the log as
+// it is, whether a node runs on it or not.
+type Reading struct {
+	*Ledger
+	// Live says that another process holds the directory, so that what is
+	// shown is what was there when it was opened.
+	Live bool
+	stop func()
+}
+
+// HasData says whether dir holds a log.
+func HasData(dir string) bool {
+	if _, err := os.Stat(filepath.Join(dir, "store", "STORE")); err == nil {
+		return true
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, "store", "seg", "*"))
+	return len(found) > 0
+}
+
+// ReadLog opens the log of a data directory, without views and without the
+// lock. Sealed facts can be read. It fails with [ErrNoData].
+func ReadLog(dir string) (*Reading, error) {
+	if !HasData(dir) {
+		return nil, fmt.Errorf("%w: %s", ErrNoData, dir)
+	}
+	l := &Ledger{}
+	var err error
+	if l.Store, err = segment.OpenReadOnly(filepath.Join(dir, "store")); err != nil {
+		return nil, fmt.Errorf("log in %s: %w", dir, err)
+	}
+	if l.Secrets, err = secrets.OpenReadOnly(filepath.Join(dir, "secrets")); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault}
+	return &Reading{Ledger: l, stop: func() {}}, nil
+}
+
+// ReadLedger opens the log with its views. Without a daemon the views are
+// brought up to date first. Beside one, its views are read; should they not
+// catch up, or be of another build, the log is folded in memory instead.
+func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
+	if !HasData(o.Dir) {
+		return nil, fmt.Errorf("%w: %s", ErrNoData, o.Dir)
+	}
+	l, err := OpenLedger(ctx, o)
+	if errors.Is(err, es.ErrLocked) {
+		return readBeside(ctx, o.Dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &Reading{Ledger: l}
+	r.stop = follow(ctx, l.Views())
+	return r, r.fresh(ctx)
+}
+
+func readBeside(ctx context.Context, dir string) (*Reading, error) {
+	r, err := ReadLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	r.Live = true
+	l, views := r.Ledger, filepath.Join(dir, "views")
+	l.Market, err = projections.ReadMarket(ctx, views, l.Log)
+	if err == nil {
+		l.Activity, err = projections.ReadActivity(ctx, views, l.Log)
+	}
+	if err == nil {
+		l.Payment, err = projections.ReadPayment(ctx, views, l.Log)
+	}
+	if err == nil {
+		l.Node, err = projections.ReadNode(ctx, views, l.Log)
+	}
+	if errors.Is(err, projections.ErrStale) {
+		return r, r.fold(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// fold makes the views in memory.
+func (r *Reading) fold(ctx context.Context) error {
+	for _, c := range []interface{ Close() error }{r.Market, r.Activity, r.Payment, r.Node} {
+		if isOpen(c) {
+			c.Close() //nolint:errcheck // it was for reading
+		}
+	}
+	var err [4]error
+	r.Market, err[0] = projections.OpenMarket(ctx, projections.Memory, r.Log)
+	r.Activity, err[1] = projections.OpenActivity(ctx, projections.Memory, r.Log)
+	r.Payment, err[2] = projections.OpenPayment(ctx, projections.Memory, r.Log)
+	r.Node, err[3] = projections.OpenNode(ctx, projections.Memory, r.Log)
+	if e := errors.Join(err[:]...); e != nil {
+		return e
+	}
+	r.stop = follow(ctx, r.Views())
+	return r.fresh(ctx)
+}
+
+func isOpen(c interface{ Close() error }) bool {
+	switch v := c.(type) {
+	case *projections.Market:
+		return v != nil && v.DB != nil
+	case *projections.Activity:
+		return v != nil && v.DB != nil
+	case *projections.Payment:
+		return v != nil && v.DB != nil
+	case *projections.Node:
+		return v != nil && v.DB != nil
+	}
+	return false
+}
+
+// follow runs views until the function it returns is called.
+func follow(ctx context.Context, views []*projections.DB) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	for _, v := range views {
+		g.Go(func() error { return v.Run(ctx) })
+	}
+	return func() {
+		cancel()
+		_ = g.Wait() // questions told of a view that stopped
+	}
+}
+
+// fresh waits until all views have seen what is in the log.
+func (r *Reading) fresh(ctx context.Context) error {
+	for _, v := range r.Views() {
+		head, err := r.Store.Head(ctx)
+		if err == nil {
+			err = v.Await(ctx, head)
+		}
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
+	}
+	return nil
+}
+
+// Close ends reading.
+func (r *Reading) Close() error {
+	r.stop()
+	return r.Ledger.Close()
+}
