@@ -213,11 +213,14 @@ func TestTheStorageQuotaHolds(t *testing.T) {
 	}
 }
 
+// compiled is code that plain compiled before.
+var compiled = wazero.NewCompilationCache()
+
 // plain runs a module as it is or metered, in wazero's deterministic setting.
 func plain(t *testing.T, module []byte, args ...string) (out string, fuel int64) {
 	t.Helper()
 	ctx := context.Background()
-	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithDebugInfoEnabled(false))
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithDebugInfoEnabled(false).WithCompilationCache(compiled))
 	defer rt.Close(ctx)
 	wasi_snapshot_preview1.MustInstantiate(ctx, rt)
 	var b bytes.Buffer
