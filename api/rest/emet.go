@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -14,6 +16,8 @@ import (
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market/agreement"
+	"github.com/emet-node/emet/domain/market/negotiation"
 )
 
 const (
@@ -127,7 +131,7 @@ func jsonLines(c echo.Context, entries []emet.LogEntry) error {
 	return c.Blob(http.StatusOK, "application/jsonl", b.Bytes())
 }
 
-// GetTimeline tells the story of one agreement.
+// GetTimeline tells the story of one agreement, from the first proposal on.
 func (s emetAPI) GetTimeline(c echo.Context) error {
 	ctx := c.Request().Context()
 	id := c.Param("agreementId")
@@ -135,21 +139,53 @@ func (s emetAPI) GetTimeline(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	out := emet.Timeline{AgreementId: id, Events: []emet.LogEntry{}}
 	me := keyOf(ctx).Identity
+	facts := make(map[es.Position]es.Recorded)
 	for _, p := range positions {
 		r, err := s.at(ctx, p)
 		if err != nil {
 			return err
 		}
-		if visible(r, me) {
-			out.Events = append(out.Events, entry(r))
+		if !visible(r, me) {
+			continue
+		}
+		facts[p] = r
+		if err := s.before(ctx, r, facts); err != nil {
+			return err
 		}
 	}
-	if len(out.Events) == 0 {
+	if len(facts) == 0 {
 		return problem(http.StatusNotFound, "Agreement [%s] not found.", id)
 	}
+	out := emet.Timeline{AgreementId: id, Events: make([]emet.LogEntry, 0, len(facts))}
+	for _, p := range slices.Sorted(maps.Keys(facts)) {
+		out.Events = append(out.Events, entry(facts[p]))
+	}
 	return ok(c, out)
+}
+
+// before adds the negotiation that an agreement came of, which was told before
+// the agreement had its id.
+func (s emetAPI) before(ctx context.Context, r es.Recorded, facts map[es.Position]es.Recorded) error {
+	var thread string
+	switch e := r.Data.(type) {
+	case agreement.Created:
+		thread = e.Terms.NegotiationID
+	case agreement.Received:
+		thread = e.Terms.NegotiationID
+	}
+	if thread == "" {
+		return nil
+	}
+	for n, err := range s.Log.ReadStream(ctx, es.StreamOf(negotiation.Category, thread), 0) {
+		if err != nil {
+			return err
+		}
+		if n.Position < r.Position {
+			facts[n.Position] = n
+		}
+	}
+	return nil
 }
 
 // at reads the fact at a position.

@@ -77,7 +77,7 @@ func TestATimelineTellsOneDeal(t *testing.T) {
 	g, _ := w.started()
 	body := w.call(200, "GET", "/emet-api/v1/agreements/"+g+"/timeline", "").body
 	created, requested := strings.Index(body, "agreement.created.v1"), strings.Index(body, "activity.creation_requested.v1")
-	if created < 0 || requested < created {
+	if opened := strings.Index(body, "negotiation.opened.v1"); opened < 0 || created < opened || requested < created {
 		t.Errorf("timeline %s", body)
 	}
 	w.call(404, "GET", "/emet-api/v1/agreements/"+strings.Repeat("0", 64)+"/timeline", "")

@@ -24,7 +24,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 				}
 			}
 			level := slog.LevelDebug
-			if rec.status >= http.StatusInternalServerError {
+			if rec.status >= http.StatusInternalServerError && r.Context().Err() == nil { // else the client left
 				level = slog.LevelWarn
 			}
 			s.Logger.Log(r.Context(), level, "request", "method", r.Method, "uri", redact(r.URL),
