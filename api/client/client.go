@@ -236,6 +236,18 @@ func (c *Client) DestroyActivity(ctx context.Context, activity string, timeout t
 	return c.Do(ctx, http.MethodDelete, "/activity-api/v1/activity/"+activity+"?timeout="+seconds(timeout), nil, nil)
 }
 
+// ActivityState is the present state of an activity.
+func (c *Client) ActivityState(ctx context.Context, activity string) (string, error) {
+	var s struct {
+		State [2]*string `json:"state"`
+	}
+	err := c.Do(ctx, http.MethodGet, "/activity-api/v1/activity/"+activity+"/state", nil, &s)
+	if err != nil || s.State[0] == nil {
+		return "", err
+	}
+	return *s.State[0], nil
+}
+
 // Usage returns the counters of an activity.
 func (c *Client) Usage(ctx context.Context, activity string) ([]float64, error) {
 	var u struct {

@@ -190,6 +190,7 @@ func (p *pump) hearAll(ctx context.Context, conn unit.Conn) (gone bool, err erro
 				conn.Ack(e.Seq)
 			}
 			if p.l.exit != nil {
+				conn.Ack(e.Seq)
 				return true, nil
 			}
 		}

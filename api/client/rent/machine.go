@@ -84,7 +84,7 @@ func (m *Machine) Do(ctx context.Context, script ...any) ([]client.Result, error
 			}
 			continue
 		}
-		return results, m.verdict(results, len(script))
+		return results, m.verdict(ctx, results, len(script))
 	}
 }
 
@@ -95,7 +95,8 @@ func (m *Machine) lost(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
-func (m *Machine) verdict(results []client.Result, commands int) error {
+// verdict tells a command that failed from a machine that is gone.
+func (m *Machine) verdict(ctx context.Context, results []client.Result, commands int) error {
 	last := results[len(results)-1]
 	if last.Result == "Ok" && len(results) == commands {
 		return nil
@@ -104,7 +105,11 @@ func (m *Machine) verdict(results []client.Result, commands int) error {
 	if n, err := fmt.Sscanf(e.Error(), "ExeScript command exited with code %d", &e.Code); n == 1 && err == nil {
 		return e
 	}
-	return fmt.Errorf("%w: %w", ErrLost, e)
+	state, err := m.pool.c.ActivityState(ctx, m.deal.Activity)
+	if err != nil || state == "Terminated" || state == "Unresponsive" {
+		return m.lost(ctx, e)
+	}
+	return e
 }
 
 // Run makes the command that runs the image's program with both outputs kept.

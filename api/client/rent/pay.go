@@ -116,15 +116,24 @@ func (p *Pool) AwaitSettled(ctx context.Context) error {
 	return nil
 }
 
+// settled notes the transaction that paid. The proof of a payment is signed a
+// moment after the payment counts.
 func (p *Pool) settled(ctx context.Context, d Deal) {
-	payments, err := p.c.InvoicePayments(ctx, d.Invoice)
+	if d.Invoice == "" {
+		return
+	}
+	var tx string
+	for tx == "" && ctx.Err() == nil && d.Amount != "0" {
+		payments, err := p.c.InvoicePayments(ctx, d.Invoice)
+		if err == nil && len(payments) > 0 {
+			tx = "0x" + hex.EncodeToString(payments[len(payments)-1].Details)
+			break
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
 	p.mu.Lock()
 	known := p.deals[d.Agreement]
-	known.Status = d.Status
-	if err == nil && len(payments) > 0 {
-		known.Tx = "0x" + hex.EncodeToString(payments[len(payments)-1].Details)
-	}
-	tx := known.Tx
+	known.Status, known.Tx = d.Status, tx
 	p.mu.Unlock()
 	p.watch(News{What: "settled", Provider: d.Name, Agreement: d.Agreement, Detail: tx})
 }

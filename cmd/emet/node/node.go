@@ -83,10 +83,13 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 			n.Close()
 		}
 	}()
+	if n.o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, err
+	}
 	if n.listener, err = listen(o.Listen); err != nil {
 		return nil, err
 	}
-	if n.Ledger, err = OpenLedger(ctx, o); err != nil {
+	if n.Ledger, err = OpenLedger(ctx, n.o); err != nil {
 		return nil, err
 	}
 	n.Aggregates = newAggregates(n.Log)
@@ -100,7 +103,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if n.chains, err = openChains(o.Chains); err != nil {
 		return nil, err
 	}
-	n.book = offerbook.New(offerbook.Options{File: filepath.Join(o.Dir, "offers", "snapshot.json")})
+	n.book = offerbook.New(offerbook.Options{File: filepath.Join(n.o.Dir, "offers", "snapshot.json")})
 	n.bridge = gsb.New(n.log)
 	if err = n.connect(ctx); err != nil {
 		return nil, err

@@ -1,0 +1,338 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha3"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/api/client/rent"
+	gsb "github.com/emet-node/emet/api/gsb/client"
+	"github.com/emet-node/emet/examples/render/tiles"
+)
+
+func newDemoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Render a picture over a market of four nodes on this machine", Args: cobra.NoArgs,
+		Long: `demo starts a development chain, a requestor and three providers, each a process
+of its own, connected over loopback. The requestor rents the providers, which
+render the tiles of a picture, bill for it and are paid on the chain. All logs
+are kept for a closer look.`,
+		Example: `  emet demo --program examples/render/render.wasm
+  emet demo --program render.wasm --width 640 --height 400 --out picture.png`,
+		RunE: runDemo,
+	}
+	f := cmd.Flags()
+	f.String("program", "examples/render/render.wasm", "the renderer (make examples builds it)")
+	f.String("dir", "demo-out", "directory for the nodes' data and the picture")
+	f.String("out", "", "the picture (default DIR/render.png)")
+	f.Int("width", 480, "width of the picture")
+	f.Int("height", 300, "height of the picture")
+	f.Int("spp", 12, "paths for each pixel")
+	f.Int("tiles", 12, "number of tiles")
+	f.Int("providers", 3, "number of providers")
+	f.Bool("json", false, "print the result as JSON")
+	return cmd
+}
+
+// demo is one run of the demo.
+type demo struct {
+	program            []byte
+	dir, out           string
+	width, height, spp int
+	tiles, providers   int
+	asJSON             bool
+	w                  io.Writer
+	bar                *mpb.Bar
+	mu                 sync.Mutex
+	parts              []tiles.Tile
+	byProvider         map[string]int
+}
+
+func runDemo(cmd *cobra.Command, _ []string) error {
+	d := &demo{w: cmd.OutOrStdout(), byProvider: map[string]int{}}
+	f := cmd.Flags()
+	d.dir, _ = f.GetString("dir")
+	d.out, _ = f.GetString("out")
+	d.width, _ = f.GetInt("width")
+	d.height, _ = f.GetInt("height")
+	d.spp, _ = f.GetInt("spp")
+	d.tiles, _ = f.GetInt("tiles")
+	d.providers, _ = f.GetInt("providers")
+	d.asJSON, _ = f.GetBool("json")
+	if d.width < 16 || d.height < 16 || d.width > 8192 || d.height > 8192 || d.spp < 1 || d.tiles < 1 || d.providers < 1 || d.providers > 16 {
+		return usageError{errors.New("want a picture of 16 to 8192 pixels a side, at least one path, one tile and 1 to 16 providers")}
+	}
+	if d.out == "" {
+		d.out = filepath.Join(d.dir, "render.png")
+	}
+	path, _ := f.GetString("program")
+	var err error
+	if d.program, err = readProgram(path); err != nil {
+		return err
+	}
+	if d.asJSON {
+		d.w = io.Discard
+	}
+	return d.run(cmd.Context(), cmd.OutOrStdout())
+}
+
+// marker says that a directory was made by the demo and may be made anew.
+const marker = ".emet-demo"
+
+func (d *demo) freshDir() error {
+	if entries, err := os.ReadDir(d.dir); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(d.dir, marker)); err != nil {
+			return fmt.Errorf("%s is not empty and not of an earlier demo; name another with --dir", d.dir)
+		}
+		if err := os.RemoveAll(d.dir); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.dir, marker), nil, 0o600)
+}
+
+func (d *demo) run(ctx context.Context, result io.Writer) error {
+	began := time.Now()
+	if err := d.freshDir(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fleet := newFleet(d.dir)
+	defer fleet.stop()
+	fmt.Fprintf(d.w, "Starting a chain, a requestor and %d providers (logs and ledgers in %s)\n", d.providers, d.dir)
+	c, err := fleet.start(ctx, d.providers)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.w, "All five processes are up after %.1f s\n", time.Since(began).Seconds())
+	pool, err := d.render(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	settle, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	if err := errors.Join(pool.AwaitInvoices(settle), pool.AwaitSettled(settle)); err != nil {
+		return fmt.Errorf("the picture is done, but not everything is paid: %w", err)
+	}
+	deals := pool.Deals()
+	if err := fleet.verified(settle, deals); err != nil {
+		return fmt.Errorf("a provider did not find its payment on the chain: %w", err)
+	}
+	if d.asJSON {
+		return printJSON(result, map[string]any{"picture": d.out, "seconds": time.Since(began).Seconds(), "deals": deals})
+	}
+	return d.report(result, deals, time.Since(began))
+}
+
+// render rents a machine from every provider and lets them take tiles from one
+// queue. A tile whose machine fails goes back into the queue.
+func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error) {
+	files := &gsb.Client{URL: c.URL, AppKey: c.Key}
+	image, err := files.Publish(ctx, bytes.NewReader(d.program), int64(len(d.program)))
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close() //nolint:errcheck // every machine has it by then
+	sum := sha3.Sum256(d.program)
+	progress := d.startBar()
+	pool, err := rent.Open(ctx, c, randomID(), rent.Wish{
+		Image: "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + image.URL, Budget: "5", NoteInterval: 5 * time.Second, Lifetime: 30 * time.Minute,
+	}, d.news)
+	if err != nil {
+		return nil, err
+	}
+	queue := d.queue()
+	g, work := errgroup.WithContext(ctx)
+	for range d.providers {
+		g.Go(func() error { return d.worker(work, pool, files, queue) })
+	}
+	err = g.Wait()
+	progress.Wait()
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, d.assemble()
+}
+
+func (d *demo) startBar() *mpb.Progress {
+	out := io.Discard
+	if f, ok := d.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		out = f
+	}
+	p := mpb.New(mpb.WithOutput(out), mpb.WithWidth(48))
+	d.bar = p.AddBar(int64(d.tiles), mpb.PrependDecorators(decor.Name("tiles "), decor.CountersNoUnit("%d/%d")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
+	return p
+}
+
+// queue holds the tiles that nobody has rendered; it is closed by whoever
+// finishes the last one.
+func (d *demo) queue() chan image.Rectangle {
+	columns := 1
+	for columns*columns < d.tiles {
+		columns++
+	}
+	rows := (d.tiles + columns - 1) / columns
+	all := tiles.Split(d.width, d.height, columns, rows)
+	d.tiles = len(all)
+	d.bar.SetTotal(int64(len(all)), false)
+	q := make(chan image.Rectangle, len(all))
+	for _, t := range all {
+		q <- t
+	}
+	return q
+}
+
+func (d *demo) worker(ctx context.Context, pool *rent.Pool, files *gsb.Client, queue chan image.Rectangle) error {
+	for {
+		wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+		m, err := pool.Rent(wait)
+		cancel()
+		if err != nil {
+			return err
+		}
+		err = d.drain(ctx, m, files, queue)
+		if errors.Is(err, rent.ErrLost) {
+			m.Abandon(err.Error())
+			continue
+		}
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		return errors.Join(err, m.Close(closing))
+	}
+}
+
+// drain renders tiles on a machine until none is left.
+func (d *demo) drain(ctx context.Context, m *rent.Machine, files *gsb.Client, queue chan image.Rectangle) error {
+	for {
+		var tile image.Rectangle
+		var open bool
+		select {
+		case tile, open = <-queue:
+			if !open {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := d.tile(ctx, m, files, tile); err != nil {
+			if errors.Is(err, rent.ErrLost) {
+				queue <- tile
+			}
+			return err
+		}
+		d.mu.Lock()
+		d.byProvider[m.Provider()]++
+		if len(d.parts) == d.tiles {
+			close(queue)
+		}
+		d.mu.Unlock()
+		d.bar.Increment()
+	}
+}
+
+func (d *demo) tile(ctx context.Context, m *rent.Machine, files *gsb.Client, t image.Rectangle) error {
+	name := "tile-" + tiles.Arg(t) + ".png"
+	_, err := m.Do(ctx, rent.Run("render", []string{
+		"-width", fmt.Sprint(d.width), "-height", fmt.Sprint(d.height), "-spp", fmt.Sprint(d.spp), "-tile", tiles.Arg(t), "-o", rent.Out + "/" + name,
+	}, nil))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.dir, name)
+	if err := download(ctx, m, files, path); err != nil {
+		return err
+	}
+	defer os.Remove(path) //nolint:errcheck // it is part of the picture now
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if c, err := png.DecodeConfig(bytes.NewReader(content)); err != nil || c.Width != t.Dx() || c.Height != t.Dy() {
+		return fmt.Errorf("%w: %s sent something else than the tile: %w", rent.ErrLost, m.Provider(), errors.Join(err))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.parts = append(d.parts, tiles.Tile{At: t, PNG: content})
+	return nil
+}
+
+func (d *demo) assemble() error {
+	img, err := tiles.Assemble(d.width, d.height, d.parts)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(d.out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(png.Encode(f, img), f.Close())
+}
+
+func (d *demo) news(n rent.News) {
+	switch n.What {
+	case "agreement":
+		fmt.Fprintf(d.w, "%-12s agreement %s\n", n.Provider, short(n.Agreement, 12))
+	case "activity":
+		fmt.Fprintf(d.w, "%-12s activity  %s\n", n.Provider, short(n.Activity, 12))
+	case "note":
+		fmt.Fprintf(d.w, "%-12s debit note over %s GLM accepted\n", n.Provider, n.Detail)
+	case "invoice":
+		fmt.Fprintf(d.w, "%-12s invoice over %s GLM accepted\n", n.Provider, n.Detail)
+	case "settled":
+		fmt.Fprintf(d.w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
+	case "failed", "refused", "unpaid":
+		fmt.Fprintf(d.w, "%-12s %s: %s\n", n.Provider, n.What, printable(n.Detail))
+	}
+}
+
+func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error {
+	l := listing{header: []string{"Provider", "Tiles", "Agreement", "Activity", "Seconds", "CPU s", "Invoice", "GLM", "Transaction", "Status"}}
+	for _, deal := range deals {
+		l.rows = append(l.rows, []string{
+			deal.Name, fmt.Sprint(d.byProvider[deal.Name]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
+			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), deal.Status,
+		})
+	}
+	fmt.Fprintln(w)
+	if err := l.printTable(w); err != nil {
+		return err
+	}
+	requestor := filepath.Join(d.dir, "requestor")
+	fmt.Fprintf(w, "\nThe picture: %s (%d × %d, %d tiles, %.1f s in all)\n\nLook further:\n", d.out, d.width, d.height, d.tiles, took.Seconds())
+	fmt.Fprintf(w, "  bin/emet log story -d %s %s\n", requestor, short(deals[0].Agreement, 64))
+	fmt.Fprintf(w, "  bin/emet money status -d %s\n", requestor)
+	fmt.Fprintf(w, "  bin/emet store verify -d %s\n", requestor)
+	return nil
+}
+
+func counter(d rent.Deal, name string) string {
+	for i, c := range d.Counters {
+		if c == name && i < len(d.Usage) {
+			return short(d.Usage[i], 6)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha3"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/api/client/rent"
+	gsb "github.com/emet-node/emet/api/gsb/client"
+	"github.com/emet-node/emet/domain/money"
+)
+
+func newRunCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run [flags] -- PROGRAM.wasm [ARG…]", Short: "Rent a machine for one program", Args: cobra.ArbitraryArgs,
+		Long: `run rents a machine, runs a WASM program there, and pays for it. The program's
+output and exit code become the command's own.
+
+It uses the node that YAGNA_API_URL and YAGNA_APPKEY name. Without an app-key it
+starts a requestor, a provider and a chain in this process, for this one run.
+
+Files given with --in are in /golem/in on the machine, under their names. Files
+named with --out are taken from /golem/out there.`,
+		Example: `  emet run -- hello.wasm world
+  emet run --in scene.txt --out picture.png -- render.wasm -i /golem/in/scene.txt -o /golem/out/picture.png
+  emet run --budget 0.5 --json -- job.wasm`,
+		RunE: runRun,
+	}
+	f := cmd.Flags()
+	f.StringArray("in", nil, "file to take along (repeatable)")
+	f.StringArray("out", nil, "file to bring back (repeatable)")
+	f.String("budget", "1", "most to spend, in GLM")
+	f.String("network", "", "payment network (default hoodi)")
+	f.Duration("timeout", 10*time.Minute, "give up after this time")
+	f.Bool("json", false, "print one JSON object with output, results and money")
+	return cmd
+}
+
+// job is one run as the command line describes it.
+type job struct {
+	program  []byte
+	name     string
+	args     []string
+	in, out  []string
+	budget   money.Amount
+	network  string
+	asJSON   bool
+	progress io.Writer
+}
+
+// outcome is what a run came to, also in JSON.
+type outcome struct {
+	ExitCode int       `json:"exitCode"`
+	Stdout   string    `json:"stdout"`
+	Stderr   string    `json:"stderr"`
+	Files    []string  `json:"files"`
+	Deal     rent.Deal `json:"deal"`
+}
+
+func runRun(cmd *cobra.Command, args []string) error {
+	j, err := jobOf(cmd, args)
+	if err != nil {
+		return err
+	}
+	timeout, _ := cmd.Flags().GetDuration("timeout")
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	defer cancel()
+	c := &client.Client{URL: envOr("YAGNA_API_URL", "http://127.0.0.1:7465"), Key: os.Getenv("YAGNA_APPKEY")}
+	if c.Key == "" {
+		fmt.Fprintln(j.progress, "No YAGNA_APPKEY is set: starting a requestor, a provider and a chain for this run.")
+		d, err := startDev(ctx, devOptions{Listen: "127.0.0.1:0", Providers: 1, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		defer d.Stop() //nolint:errcheck // the run has ended either way
+		c.URL, c.Key = d.URL, d.Key
+	}
+	res, err := j.run(ctx, c)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not done after %s (--timeout): %w", timeout, err)
+	}
+	if err != nil {
+		return explainRun(err)
+	}
+	if err := j.show(cmd.OutOrStdout(), res); err != nil {
+		return err
+	}
+	if res.ExitCode != 0 {
+		return exitCode(res.ExitCode)
+	}
+	return nil
+}
+
+func explainRun(err error) error {
+	switch {
+	case errors.Is(err, client.ErrUnreachable):
+		return codedError{fmt.Errorf("%w; is the node running? (emet up, or unset YAGNA_APPKEY to run without one)", err), exitNoDaemon}
+	case client.StatusOf(err) == 401:
+		return codedError{fmt.Errorf("the node does not know the app-key in YAGNA_APPKEY: %w; emet app-key list shows those it knows", err), exitRefused}
+	case errors.Is(err, rent.ErrNoProvider):
+		return codedError{fmt.Errorf("%w; emet dev is a network with providers", err), exitRefused}
+	}
+	return err
+}
+
+func envOr(name, def string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return def
+}
+
+func jobOf(cmd *cobra.Command, args []string) (*job, error) {
+	if len(args) == 0 {
+		return nil, usageError{errors.New("name a program: emet run -- PROGRAM.wasm [ARG…]")}
+	}
+	j := &job{name: filepath.Base(args[0]), args: args[1:], progress: cmd.ErrOrStderr()}
+	var err error
+	if j.program, err = readProgram(args[0]); err != nil {
+		return nil, err
+	}
+	f := cmd.Flags()
+	j.in, _ = f.GetStringArray("in")
+	j.out, _ = f.GetStringArray("out")
+	j.network, _ = f.GetString("network")
+	j.asJSON, _ = f.GetBool("json")
+	budget, _ := f.GetString("budget")
+	if j.budget, err = money.Parse(budget); err != nil || j.budget.Sign() <= 0 {
+		return nil, usageError{fmt.Errorf("--budget %q: want an amount of GLM above 0, such as 0.5", budget)}
+	}
+	for _, p := range j.in {
+		if info, err := os.Stat(p); err != nil || info.IsDir() {
+			return nil, usageError{fmt.Errorf("--in %s: want a file: %w", p, errors.Join(err))}
+		}
+	}
+	return j, nil
+}
+
+// readProgram reads a WASM module and says why something else cannot run.
+func readProgram(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("program: %w", err)}
+	}
+	switch {
+	case len(b) < 8 || !bytes.HasPrefix(b, []byte("\x00asm")):
+		return nil, usageError{fmt.Errorf("%s is not a WASM program (Go makes one with GOOS=wasip1 GOARCH=wasm go build, Rust with --target wasm32-wasip1)", path)}
+	case bytes.HasPrefix(b[4:], []byte{0x0d, 0, 1, 0}):
+		return nil, usageError{fmt.Errorf("%s is a WASM component (preview 2); providers run core modules with WASI preview 1: build it for wasm32-wasip1", path)}
+	case !bytes.HasPrefix(b[4:], []byte{1, 0, 0, 0}):
+		return nil, usageError{fmt.Errorf("%s is WASM of an unknown version %x; version 1 is run", path, b[4:8])}
+	}
+	return b, nil
+}
+
+// run carries the job out.
+func (j *job) run(ctx context.Context, c *client.Client) (*outcome, error) {
+	if _, err := c.Me(ctx); err != nil {
+		return nil, err
+	}
+	files := &gsb.Client{URL: c.URL, AppKey: c.Key}
+	image, err := files.Publish(ctx, bytes.NewReader(j.program), int64(len(j.program)))
+	if err != nil {
+		return nil, fmt.Errorf("publish the program: %w", err)
+	}
+	defer image.Close() //nolint:errcheck // the run has ended
+	sum := sha3.Sum256(j.program)
+	pool, err := rent.Open(ctx, c, randomID(), rent.Wish{
+		Image: "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + image.URL, Network: j.network, Token: tokenOf(j.network), Budget: j.budget.String(),
+	}, j.news)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	return j.on(ctx, pool, files)
+}
+
+func tokenOf(network string) string {
+	if network == "polygon" || network == "mainnet" {
+		return "glm"
+	}
+	return "tglm"
+}
+
+// on rents machines until one of them did the job.
+func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outcome, error) {
+	for {
+		m, err := pool.Rent(ctx)
+		if err != nil {
+			return nil, err
+		}
+		res, err := j.work(ctx, m, files)
+		if errors.Is(err, rent.ErrLost) {
+			m.Abandon(err.Error())
+			continue
+		}
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		if cerr := m.Close(closing); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(pool.AwaitInvoices(closing), pool.AwaitSettled(closing)); err != nil {
+			fmt.Fprintf(j.progress, "The invoice is not settled yet: %v\n", err)
+		}
+		deals := pool.Deals()
+		res.Deal = deals[len(deals)-1]
+		return res, nil
+	}
+}
+
+// work moves files, runs the program and brings files back.
+func (j *job) work(ctx context.Context, m *rent.Machine, files *gsb.Client) (*outcome, error) {
+	for _, path := range j.in {
+		if err := upload(ctx, m, files, path); err != nil {
+			return nil, err
+		}
+	}
+	results, err := m.Do(ctx, rent.Run(strings.TrimSuffix(j.name, ".wasm"), j.args, nil))
+	var failed *rent.CommandError
+	if err != nil && !errors.As(err, &failed) {
+		return nil, err
+	}
+	res := &outcome{Files: []string{}}
+	if failed != nil {
+		if failed.Code < 0 {
+			return nil, fmt.Errorf("the program could not run: %w", failed)
+		}
+		res.ExitCode = failed.Code
+	}
+	last := results[len(results)-1]
+	res.Stdout, res.Stderr = deref(last.Stdout), deref(last.Stderr)
+	if res.ExitCode != 0 {
+		return res, nil
+	}
+	for _, path := range j.out {
+		if err := download(ctx, m, files, path); err != nil {
+			return nil, err
+		}
+		res.Files = append(res.Files, path)
+	}
+	return res, nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func upload(ctx context.Context, m *rent.Machine, files *gsb.Client, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	t, err := files.Publish(ctx, f, info.Size())
+	if err != nil {
+		return err
+	}
+	defer t.Close() //nolint:errcheck // it was taken
+	_, err = m.Do(ctx, rent.Transfer(t.URL, "container:"+rent.In+"/"+filepath.Base(path)))
+	return err
+}
+
+// download writes to a file beside the wanted one and renames it when all of
+// it came.
+func download(ctx context.Context, m *rent.Machine, files *gsb.Client, path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // gone when it was renamed
+	defer f.Close()           //nolint:errcheck // closed before
+	t, err := files.Receive(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer t.Close() //nolint:errcheck // it came
+	if _, err := m.Do(ctx, rent.Transfer("container:"+rent.Out+"/"+filepath.Base(path), t.URL)); err != nil {
+		var failed *rent.CommandError
+		if errors.As(err, &failed) || errors.Is(err, rent.ErrLost) {
+			return fmt.Errorf("--out %s: %w", path, err)
+		}
+		return err
+	}
+	if err := t.Err(); err != nil {
+		return fmt.Errorf("--out %s: %w", path, err)
+	}
+	if err := errors.Join(f.Sync(), f.Close(), os.Chmod(f.Name(), 0o644)); err != nil { //nolint:gosec // a result is for its owner to share
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func randomID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+func (j *job) news(n rent.News) {
+	switch n.What {
+	case "agreement":
+		fmt.Fprintf(j.progress, "Agreement with %s.\n", printable(n.Provider))
+	case "activity":
+		fmt.Fprintf(j.progress, "Running on %s.\n", printable(n.Provider))
+	case "invoice":
+		fmt.Fprintf(j.progress, "Invoice over %s GLM accepted.\n", n.Detail)
+	case "failed", "refused", "unpaid":
+		fmt.Fprintf(j.progress, "%s %s: %s\n", printable(n.Provider), n.What, printable(n.Detail))
+	}
+}
+
+// show prints the program's output as it is, and the money trail beside it.
+func (j *job) show(w io.Writer, res *outcome) error {
+	if j.asJSON {
+		return printJSON(w, res)
+	}
+	if _, err := io.WriteString(w, res.Stdout); err != nil {
+		return err
+	}
+	fmt.Fprint(j.progress, res.Stderr)
+	d := res.Deal
+	fmt.Fprintf(j.progress, "\nagreement   %s\nprovider    %s (%s)\nactivity    %s\n", d.Agreement, d.Provider, printable(d.Name), d.Activity)
+	for i, c := range d.Counters {
+		if i < len(d.Usage) {
+			fmt.Fprintf(j.progress, "usage       %s %s\n", strings.TrimPrefix(c, "golem.usage."), d.Usage[i])
+		}
+	}
+	fmt.Fprintf(j.progress, "invoice     %s\namount      %s GLM\nstatus      %s\ntransaction %s\n", d.Invoice, d.Amount, d.Status, d.Tx)
+	for _, f := range res.Files {
+		fmt.Fprintf(j.progress, "file        %s\n", f)
+	}
+	return nil
+}
