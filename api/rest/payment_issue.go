@@ -51,7 +51,7 @@ func (p *paymentAPI) IssueDebitNote(c echo.Context) error {
 		return err
 	}
 	cmd := bill.IssueNote{
-		ActivityID: *in.ActivityID, AgreementID: a.AgreementID, Amount: amount.Round(), At: time.Now().UTC(), By: callerOf(ctx),
+		ActivityID: *in.ActivityID, AgreementID: a.AgreementID, Amount: amount.Round(), At: issueTime(), By: callerOf(ctx),
 		DebitNoteID: newUUID(c).String(), Terms: terms,
 	}
 	if given(in.Usage) {
@@ -101,7 +101,7 @@ func (p *paymentAPI) IssueInvoice(c echo.Context) error {
 		}
 	}
 	cmd := bill.IssueInvoice{
-		ActivityIDs: in.ActivityIDs, AgreementID: a.AgreementID, Amount: amount.Round(), At: time.Now().UTC(), By: callerOf(ctx),
+		ActivityIDs: in.ActivityIDs, AgreementID: a.AgreementID, Amount: amount.Round(), At: issueTime(), By: callerOf(ctx),
 		DueDate: in.Due.Time, InvoiceID: newUUID(c).String(), Terms: terms,
 	}
 	if err := p.issue(c, a, cmd); err != nil {
@@ -118,6 +118,10 @@ func (p *paymentAPI) issue(c echo.Context, a agreement.State, cmd bill.Command) 
 	_, err := p.Bills.Do(c.Request().Context(), bill.StreamID(identity.Provider, a.AgreementID), cmd, metaOf(c, a.AgreementID, a.Session))
 	return err
 }
+
+// issueTime is what is printed on a document. Not all clients read finer times
+// than this.
+func issueTime() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // agreementOfActivity finds the agreement of an activity that the caller
 // provides.
