@@ -1,0 +1,300 @@
+package golemjs
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha3"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// guest is a program for the WASM runtime that does what its first argument
+// says.
+const guest = `package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		os.Exit(2)
+	}
+	switch os.Args[1] {
+	case "say":
+		fmt.Println(strings.Join(os.Args[2:], " "))
+	case "fail":
+		fmt.Fprintln(os.Stderr, "on purpose")
+		os.Exit(3)
+	case "tick":
+		for i := range 3 {
+			fmt.Println("tick", i)
+			time.Sleep(200 * time.Millisecond)
+		}
+	case "upper":
+		b, err := os.ReadFile(os.Args[2])
+		if err == nil {
+			err = os.WriteFile(os.Args[3], []byte(strings.ToUpper(string(b))), 0o644)
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+}
+`
+
+const manifest = `{"id":"emet/test","name":"test","runtime":"wasi",` +
+	`"entry-points":[{"id":"main","wasm-path":"app.wasm"}],"mount-points":[{"rw":"work"}]}`
+
+// image builds a WASM image, serves it and returns its URL and digest.
+func image(t *testing.T) (url, hash string) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "main.go"), guest)
+	write(t, filepath.Join(dir, "go.mod"), "module guest\n\ngo 1.26\n")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "app.wasm", ".")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the guest: %v: %s", err, out)
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "app.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{"manifest.json", []byte(manifest)}, {"app.wasm", program}} {
+		w, err := z.Create(f.name)
+		if err == nil {
+			_, err = w.Write(f.content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha3.Sum224(b.Bytes())
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "image.zip", time.Time{}, bytes.NewReader(b.Bytes()))
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL + "/image.zip", hex.EncodeToString(sum[:])
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// network starts `emet dev` and returns what clients need to know of it. The
+// binary is built, unless EMET_BINARY names one.
+func network(t *testing.T) Node {
+	t.Helper()
+	binary := os.Getenv("EMET_BINARY")
+	if binary == "" {
+		binary = filepath.Join(t.TempDir(), "emet")
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/emet-node/emet/cmd/emet")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build emet: %v: %s", err, out)
+		}
+	}
+	cmd := exec.Command(binary, "dev", "--port", "0", "-d", t.TempDir(), "--log-level", "info")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			_ = cmd.Process.Kill()
+			t.Error("emet dev did not end within 30 s")
+		}
+		if t.Failed() {
+			t.Logf("emet dev said:\n%s", log.String())
+		}
+	})
+	var n Node
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), "export YAGNA_API_URL="); ok {
+			n.URL = v
+		}
+		if v, ok := strings.CutPrefix(s.Text(), "export YAGNA_APPKEY="); ok {
+			n.AppKey = v
+		}
+		if s.Text() == "READY" {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return n
+		}
+	}
+	t.Fatal("emet dev never got ready")
+	return n
+}
+
+// get asks the node for JSON.
+func (n Node) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+n.AppKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(path + ": " + resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}
+
+// One network serves all rentals: several clients of one key at a time are what
+// a node has to bear.
+func TestRentals(t *testing.T) {
+	t.Parallel()
+	url, hash := image(t)
+	n := network(t)
+	order := func(do ...Step) Order {
+		return Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000, Do: do}
+	}
+	t.Run("everything that a machine is for", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		in, out := filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
+		content := strings.Repeat("lower case ", 20_000) // several pieces
+		write(t, in, content)
+		report, err := Rent(t.Context(), n, order(
+			Step{"run": []string{"main", "say", "hello", "golem"}},
+			Step{"stream": []string{"main", "tick"}},
+			Step{"run": []string{"main", "fail"}},
+			Step{"upload": []string{in, "/work/in.txt"}},
+			Step{"run": []string{"main", "upper", "/work/in.txt", "/work/out.txt"}},
+			Step{"download": []string{"/work/out.txt", out}},
+			Step{"downloadText": "/work/out.txt"},
+		))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, report)
+		}
+		everything(t, n, report, content, out)
+	})
+	t.Run("on the other network", func(t *testing.T) {
+		t.Parallel()
+		o := order(Step{"run": []string{"main", "say", "hi"}})
+		o.Network = "hoodi"
+		report, err := Rent(t.Context(), n, o)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, report)
+		}
+		if c := report.Find("allocationCreated"); len(c) != 1 || c[0].Text("platform") != "erc20-hoodi-tglm" {
+			t.Errorf("platform:\n%s", report)
+		}
+	})
+	t.Run("an image that is not what was promised", func(t *testing.T) {
+		t.Parallel()
+		o := order(Step{"run": []string{"main", "say", "never"}})
+		o.ImageHash = strings.Repeat("0", 56)
+		o.TimeoutMS = 30_000
+		report, err := Rent(t.Context(), n, o)
+		if err == nil || len(report.Find("failed")) == 0 || len(report.Find("crashed")) != 0 || len(report.Find("disconnected")) != 1 {
+			t.Errorf("%v\n%s", err, report)
+		}
+	})
+}
+
+func everything(t *testing.T, n Node, report Report, content, out string) {
+	t.Helper()
+	for _, step := range []string{
+		"connected", "allocationCreated", "rented", "agreementApproved", "ready", "agreementTerminated", "invoiceAccepted", "finalized",
+		"allocationReleased", "disconnected",
+	} {
+		if len(report.Find(step)) != 1 {
+			t.Errorf("%d times %s", len(report.Find(step)), step)
+		}
+	}
+	runs := report.Find("run")
+	if len(runs) != 3 || runs[0].Text("stdout") != "hello golem\n" || runs[1].Text("result") != "Error" ||
+		runs[1].Text("message") != "ExeScript command exited with code 3" || runs[2].Text("result") != "Ok" {
+		t.Errorf("runs: %v", runs)
+	}
+	var said string
+	chunks := report.Find("chunk")
+	for _, c := range chunks {
+		said += c.Text("text")
+	}
+	if said != "tick 0\ntick 1\ntick 2\n" {
+		t.Errorf("streamed %q", said)
+	}
+	if len(chunks) < 2 || chunks[len(chunks)-1].MS-chunks[0].MS < 200 {
+		t.Errorf("the stream was not live: %v", chunks)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil || string(got) != strings.ToUpper(content) {
+		t.Errorf("downloaded %d of %d bytes: %v", len(got), len(content), err)
+	}
+	if d := report.Find("download"); len(d) != 2 || d[1].Text("text") != strings.ToUpper(content) {
+		t.Errorf("%d downloads", len(d))
+	}
+	steps := report.Steps()
+	if slices.Index(steps, "allocationReleased") < slices.Index(steps, "invoiceAccepted") {
+		t.Errorf("order of steps: %v", steps)
+	}
+	if t.Failed() {
+		t.Logf("report:\n%s", report)
+	}
+	settles(t, n, report.Find("invoiceAccepted")[0].Text("id"))
+}
+
+// settles waits until an accepted invoice is paid.
+func settles(t *testing.T, n Node, invoice string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	var is struct{ Status string }
+	for is.Status != "SETTLED" {
+		if err := n.get(ctx, "/payment-api/v1/invoices/"+invoice, &is); err != nil {
+			t.Fatalf("the invoice is %s: %v", is.Status, err)
+		}
+		if is.Status != "SETTLED" {
+			// Events of payments say when something changed.
+			var ignored json.RawMessage
+			if err := n.get(ctx, "/payment-api/v1/payments?timeout=1&afterTimestamp="+time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"), &ignored); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
