@@ -25,7 +25,9 @@ func (d *Deadlines) Run(ctx context.Context) error {
 	book := &expiry.Book{Policy: d.Policy}
 	facts := make(chan es.Message)
 	failed := make(chan error, 1)
-	go func() { failed <- d.follow(ctx, facts) }()
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { failed <- d.follow(following, facts) }()
 	caughtUp := false
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

@@ -1,12 +1,11 @@
 package effects
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -58,7 +57,8 @@ type Intents interface {
 }
 
 const (
-	lanes      = 64 // effects of different streams that may run at once
+	lanes      = 128 // effects of different streams that may run at once
+	briefPause = 10 * time.Millisecond
 	firstPause = time.Second
 	longPause  = 6 * time.Hour
 	relistTime = time.Minute
@@ -79,6 +79,8 @@ type Runner struct {
 	mu     sync.Mutex
 	queues map[string]*queue
 	known  map[es.ID]string // open intents → their queue
+	idle   []string         // lanes that have nothing to do
+	ready  []string         // queues that wait for a lane, in order
 	pub    message.Publisher
 	ctx    context.Context //nolint:containedctx // of Run; timers outlive the call that set them
 }
@@ -88,24 +90,37 @@ type queue struct {
 	waiting []es.Recorded
 	attempt int
 	timer   *time.Timer
+	woken   bool // while an attempt was under way
 }
 
 // Run takes up every open intent and follows the log for new ones until ctx
-// ends.
+// ends. It returns when nothing of it is under way any more.
 func (r *Runner) Run(ctx context.Context) error {
+	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	router, err := r.start(ctx)
 	if err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer r.stopTimers()
+	defer cancel()
 	failed := make(chan error, 1)
-	go func() { failed <- router.Run(ctx) }()
+	wg.Go(func() { failed <- router.Run(ctx) })
 	select {
 	case <-router.Running():
 	case err := <-failed:
 		return err
 	}
+	if err := r.work(ctx, &wg); parent.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (r *Runner) work(ctx context.Context, wg *sync.WaitGroup) error {
 	head, err := r.Log.Store.Head(ctx)
 	if err != nil {
 		return err
@@ -113,21 +128,15 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.relist(ctx); err != nil {
 		return err
 	}
-	go r.relistNowAndThen(ctx)
-	err = r.follow(ctx, head)
-	cancel()
-	<-failed
-	r.stopTimers()
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+	wg.Go(func() { r.relistNowAndThen(ctx) })
+	return r.follow(ctx, head)
 }
 
-// start builds the router: one handler for each lane, so that a lane's effects
-// run one after the other and lanes run beside each other.
+// start builds the router: one handler for each lane. A lane tries one effect
+// at a time and lanes run beside each other; whichever is idle takes the next.
 func (r *Runner) start(ctx context.Context) (*message.Router, error) {
 	r.queues, r.known, r.ctx = make(map[string]*queue), make(map[es.ID]string), ctx
+	r.idle, r.ready = nil, nil
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.Logger, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: slog.LevelDebug - 4,
 	})
@@ -138,18 +147,16 @@ func (r *Runner) start(ctx context.Context) (*message.Router, error) {
 	}
 	router.AddMiddleware(middleware.Recoverer)
 	for i := range lanes {
-		router.AddConsumerHandler(laneName(i), laneName(i), bus, r.attempt)
+		lane := "effects." + strconv.Itoa(i)
+		router.AddConsumerHandler(lane, lane, bus, func(m *message.Message) error {
+			r.attempt(string(m.Payload))
+			r.rest(lane)
+			return nil
+		})
+		r.idle = append(r.idle, lane)
 	}
 	r.pub = bus
 	return router, nil
-}
-
-func laneName(i int) string { return "effects." + strconv.Itoa(i) }
-
-func lane(queue string) string {
-	h := fnv.New32a()
-	h.Write([]byte(queue))
-	return laneName(int(h.Sum32() % lanes))
 }
 
 // follow adds the intents that the log gets and drops those that it answers.
@@ -182,11 +189,20 @@ func (r *Runner) see(ctx context.Context, e es.Event) error {
 		if rec, err = r.Log.Decode(ctx, e); err != nil {
 			return err
 		}
-		if in, ok := rec.Data.(es.Intent); ok && in.IsIntent() {
-			r.add(rec)
-		}
+		r.take(rec)
 	}
 	return nil
+}
+
+// take adds an intent that is ours to carry out. One whose content was erased
+// asks for nothing any more.
+func (r *Runner) take(rec es.Recorded) {
+	if _, mine := r.Effects[rec.Type]; !mine {
+		return
+	}
+	if in, ok := rec.Data.(es.Intent); ok && in.IsIntent() {
+		r.add(rec)
+	}
 }
 
 // relist takes up intents that the log holds and this process does not know.
@@ -200,9 +216,7 @@ func (r *Runner) relist(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if _, mine := r.Effects[rec.Type]; mine {
-				r.add(rec)
-			}
+			r.take(rec)
 			break
 		}
 	}
@@ -234,42 +248,61 @@ func (r *Runner) add(rec es.Recorded) {
 		r.queues[name] = q
 	}
 	q.waiting = append(q.waiting, rec)
-	slices.SortFunc(q.waiting, func(a, b es.Recorded) int { return int(a.Position) - int(b.Position) })
 	if len(q.waiting) == 1 {
+		r.publish(name)
+		return
+	}
+	// The first is being tried: it stays the first.
+	slices.SortFunc(q.waiting[1:], func(a, b es.Recorded) int { return cmp.Compare(a.Position, b.Position) })
+}
+
+// publish hands the first intent of a queue to an idle lane, or lets it wait
+// for one. The caller holds the lock.
+func (r *Runner) publish(name string) {
+	if len(r.idle) == 0 {
+		r.ready = append(r.ready, name)
+		return
+	}
+	lane := r.idle[len(r.idle)-1]
+	r.idle = r.idle[:len(r.idle)-1]
+	msg := message.NewMessage(watermill.NewShortUUID(), []byte(name))
+	if err := r.pub.Publish(lane, msg); err != nil && r.ctx.Err() == nil {
+		r.Logger.Error("a lane of effects takes no messages", "lane", lane, "queue", name, "error", err)
+	}
+}
+
+// rest gives a lane back, or sets it to what waits.
+func (r *Runner) rest(lane string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.idle = append(r.idle, lane)
+	if len(r.ready) > 0 {
+		name := r.ready[0]
+		r.ready = r.ready[1:]
 		r.publish(name)
 	}
 }
 
-// publish hands the first intent of a queue to its lane.
-func (r *Runner) publish(name string) {
-	msg := message.NewMessage(watermill.NewShortUUID(), []byte(name))
-	if err := r.pub.Publish(lane(name), msg); err != nil && r.ctx.Err() == nil {
-		r.Logger.Error("effect queue refused a message; the next listing finds the intent again", "queue", name, "error", err)
-	}
-}
-
-// attempt is a lane's handler: one try at the first intent of a queue.
-func (r *Runner) attempt(msg *message.Message) error {
-	name := string(msg.Payload)
+// attempt is one try at the first intent of a queue.
+func (r *Runner) attempt(name string) {
 	r.mu.Lock()
 	q, ok := r.queues[name]
-	if !ok || len(q.waiting) == 0 {
+	if !ok {
 		r.mu.Unlock()
-		return nil
+		return
 	}
 	q.attempt++
+	q.woken = false
 	a := Attempt{Intent: q.waiting[0], N: q.attempt}
 	r.mu.Unlock()
 	err := r.try(r.ctx, a)
-	if r.ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case r.ctx.Err() != nil:
+	case err != nil:
 		r.later(name, a, err)
-		return nil
+	default:
+		r.next(name)
 	}
-	r.next(name, a.Intent.ID)
-	return nil
 }
 
 func (r *Runner) try(ctx context.Context, a Attempt) (err error) {
@@ -278,6 +311,11 @@ func (r *Runner) try(ctx context.Context, a Attempt) (err error) {
 			err = fmt.Errorf("effect panicked: %v", p)
 		}
 	}()
+	// An intent that was listed before it was answered, or whose answer was
+	// written although the store could not say so, is done.
+	if done, err := r.answered(ctx, a.Intent); done || err != nil {
+		return err
+	}
 	begun := time.Now()
 	out, err := r.Effects[a.Intent.Type](ctx, a)
 	if err != nil {
@@ -299,28 +337,64 @@ func (r *Runner) try(ctx context.Context, a Attempt) (err error) {
 		r.Logger.Error("the rules refused an outcome", "intent", a.Intent.Type, "stream", a.Intent.Stream,
 			"outcome", fmt.Sprintf("%T", out.Order.Command), "error", err)
 	}
+	if err == nil && es.StreamOf(out.Order.Category, out.Order.ID) == a.Intent.Stream {
+		return r.recorded(ctx, a, out)
+	}
 	return err
+}
+
+// recorded makes sure that an outcome left its fact. Rules that say nothing to
+// the outcome of an open intent are a defect too.
+func (r *Runner) recorded(ctx context.Context, a Attempt, out Outcome) error {
+	done, err := r.answered(ctx, a.Intent)
+	if err != nil || done {
+		return err
+	}
+	err = fmt.Errorf("%T left no fact", out.Order.Command)
+	r.Logger.Error("the rules were silent to an outcome", "intent", a.Intent.Type, "stream", a.Intent.Stream, "error", err)
+	return err
+}
+
+// answered says whether the intent's stream holds its outcome.
+func (r *Runner) answered(ctx context.Context, intent es.Recorded) (bool, error) {
+	final := es.EventID(intent.Stream, es.FinalKey(intent.ID), 0)
+	for e, err := range r.Log.Store.ReadStream(ctx, intent.Stream, intent.Revision+1, es.Forward, 0) {
+		if err != nil {
+			return false, err
+		}
+		if e.ID == final {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (r *Runner) later(name string, a Attempt, err error) {
 	pause := min(firstPause<<min(a.N-1, 20), longPause)
 	var ra *RetryAfter
 	if errors.As(err, &ra) {
-		pause = ra.In
+		pause = max(ra.In, briefPause)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.queues[name]
+	if q.woken { // while this attempt was under way
+		pause = min(pause, firstPause)
 	}
 	r.Logger.Info("effect is tried again", "intent", a.Intent.Type, "stream", a.Intent.Stream, "attempt", a.N, "in", pause, "error", err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if q, ok := r.queues[name]; ok {
-		q.timer = time.AfterFunc(pause, func() { r.publish(name) })
-	}
+	q.timer = time.AfterFunc(pause, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		q.timer = nil
+		r.publish(name)
+	})
 }
 
-func (r *Runner) next(name string, done es.ID) {
+func (r *Runner) next(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.known, done)
 	q := r.queues[name]
+	delete(r.known, q.waiting[0].ID)
 	q.waiting, q.attempt = q.waiting[1:], 0
 	if len(q.waiting) == 0 {
 		delete(r.queues, name)
@@ -330,12 +404,18 @@ func (r *Runner) next(name string, done es.ID) {
 }
 
 // Wake tries the queues that wait for their next attempt now, for instance
-// when a peer was seen again. match chooses them by name.
+// when a peer was seen again. match chooses them by name; it is called under a
+// lock and must not call the runner.
 func (r *Runner) Wake(match func(queue string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, q := range maps.All(r.queues) {
-		if q.timer != nil && match(name) && q.timer.Stop() {
+	for name, q := range r.queues {
+		switch {
+		case !match(name):
+		case q.timer == nil:
+			q.woken = true
+		case q.timer.Stop():
+			q.timer = nil
 			r.publish(name)
 		}
 	}

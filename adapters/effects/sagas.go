@@ -48,31 +48,36 @@ func (s *Sagas) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Sagas) run(ctx context.Context, p es.Process) error {
+func (s *Sagas) run(ctx context.Context, p es.Process) (err error) {
 	name := "saga/" + p.Name()
-	done, err := s.Checkpoints.Checkpoint(ctx, name)
+	from, err := s.Checkpoints.Checkpoint(ctx, name)
 	if err != nil {
 		return err
 	}
 	sub := s.Log.Store.Subscribe(ctx, nil, es.Filter{Types: p.Hears()})
 	defer sub.Close() //nolint:errcheck // nothing is written
-	saved, next := time.Now(), done
+	written, saved, done := time.Now(), from, from
+	defer func() {
+		if done > saved {
+			err = errors.Join(err, s.Checkpoints.SetCheckpoint(context.WithoutCancel(ctx), name, done))
+		}
+	}()
 	for {
 		m, err := sub.Next(ctx)
 		if err != nil {
 			return err
 		}
 		if m.Event != nil {
-			if err := s.hear(ctx, p, *m.Event, m.Event.Position >= done); err != nil {
+			if err := s.hear(ctx, p, *m.Event, m.Event.Position >= from); err != nil {
 				return err
 			}
-			next = max(next, m.Event.Position+1)
+			done = max(done, m.Event.Position+1)
 		}
-		if next > done && (m.CaughtUp || time.Since(saved) > checkpointEvery) {
-			if err := s.Checkpoints.SetCheckpoint(ctx, name, next); err != nil {
+		if done > saved && time.Since(written) > checkpointEvery {
+			if err := s.Checkpoints.SetCheckpoint(ctx, name, done); err != nil {
 				return err
 			}
-			saved = time.Now()
+			written, saved = time.Now(), done
 		}
 	}
 }

@@ -190,6 +190,11 @@ func (a *Aggregate[C, E, S]) stateIn(t *Tx, stream Stream) (S, *planned, error) 
 	}
 	if f.keys.has(t.key) {
 		t.repeat = true
+		// Keys are shared by all states of the stream: the one that was loaded
+		// may be older than the key.
+		if f, err = a.load(t.ctx, stream); err != nil {
+			return f.state, nil, err
+		}
 	}
 	p := &planned{base: f.revision, state: f.state}
 	p.commit = func(head Revision) {
@@ -207,6 +212,9 @@ func (a *Aggregate[C, E, S]) stateIn(t *Tx, stream Stream) (S, *planned, error) 
 // decided in one Append: all of it becomes true, or none. When another writer
 // got in between, plan runs again on the newer states, so it must do nothing
 // but decide. A Receipt with no Heads means that there was nothing to write.
+//
+// A command that is given twice at the same moment, perhaps with another time
+// in it, is one command: the one that comes second is answered like a repeat.
 func (l *Log) Atomically(ctx context.Context, m Meta, plan func(*Tx) error) (Receipt, error) {
 	if m.Key == "" {
 		return Receipt{}, errors.New("command has no idempotency key")
@@ -218,7 +226,11 @@ func (l *Log) Atomically(ctx context.Context, m Meta, plan func(*Tx) error) (Rec
 			return Receipt{}, err
 		}
 		r, err := l.commit(ctx, m, t)
-		if !errors.Is(err, ErrConflict) {
+		switch {
+		case errors.Is(err, ErrConflict):
+		case errors.Is(err, ErrIDConflict) && !errors.Is(last, ErrIDConflict):
+			// The key was written since the states were loaded.
+		default:
 			return r, err
 		}
 		last = err
