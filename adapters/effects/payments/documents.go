@@ -7,9 +7,6 @@ import (
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
-	"github.com/emet-node/emet/domain/market/agreement"
-	"github.com/emet-node/emet/domain/market/terms"
-	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/peer"
 )
@@ -132,22 +129,4 @@ func (e *Effects) sendNotice(ctx context.Context, a effects.Attempt) (effects.Ou
 		return effects.Outcome{}, err
 	}
 	return billOutcome(a, to, bill.AnswerNotice{DocumentID: id, Abandoned: refusal}), nil
-}
-
-// TermsOf reads from an agreement who owes whom and how it is paid: the chosen
-// platform, and on both sides the address named for it, else the node id.
-func TermsOf(s agreement.State) pay.Terms {
-	demand, offer := terms.Parse(s.Terms.DemandProperties), terms.Parse(s.Terms.OfferProperties)
-	platform := demand.String(terms.ChosenPlatform)
-	t := pay.Terms{
-		AppSessionID: s.Session, PayeeAddr: offer.Address(platform), PayeeID: s.Terms.Provider,
-		PayerAddr: demand.Address(platform), PayerID: s.Terms.Requestor, Platform: pay.Platform(platform),
-	}
-	if t.PayeeAddr == "" {
-		t.PayeeAddr = string(t.PayeeID)
-	}
-	if t.PayerAddr == "" {
-		t.PayerAddr = string(t.PayerID)
-	}
-	return t
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/dealterms"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/peer"
 )
@@ -84,10 +85,14 @@ func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote)
 	if err != nil {
 		return nil, err
 	}
+	t, err := dealterms.Of(s)
+	if err != nil {
+		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
 	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "note/"+m.DebitNoteID+"/"+from.MessageID, bill.ReceiveNote{
 		ActivityID: m.ActivityID, AgreementID: m.AgreementID, Amount: m.TotalAmountDue, By: effects.FromPeer(from), DebitNoteID: m.DebitNoteID,
 		DueDate: m.PaymentDueDate, PayeeAddr: m.PayeeAddr, PayerAddr: m.PayerAddr, Platform: m.PaymentPlatform,
-		Raw: market.KeepRaw(from.Raw), Terms: TermsOf(s), Timestamp: m.Timestamp, UsageVector: m.UsageCounterJSON,
+		Raw: market.KeepRaw(from.Raw), Terms: t, Timestamp: m.Timestamp, UsageVector: m.UsageCounterJSON,
 	})
 }
 
@@ -96,6 +101,10 @@ func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice
 	if err != nil {
 		return nil, err
 	}
+	t, err := dealterms.Of(s)
+	if err != nil {
+		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
 	known, err := in.Activities(ctx, identity.Requestor, m.AgreementID)
 	if err != nil {
 		return nil, err
@@ -103,7 +112,7 @@ func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice
 	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "invoice/"+m.InvoiceID+"/"+from.MessageID, bill.ReceiveInvoice{
 		Activities: known, ActivityIDs: m.ActivityIDs, AgreementID: m.AgreementID, Amount: m.Amount, By: effects.FromPeer(from),
 		DueDate: m.PaymentDueDate, InvoiceID: m.InvoiceID, PayeeAddr: m.PayeeAddr, PayerAddr: m.PayerAddr,
-		Platform: m.PaymentPlatform, Raw: market.KeepRaw(from.Raw), Terms: TermsOf(s), Timestamp: m.Timestamp,
+		Platform: m.PaymentPlatform, Raw: market.KeepRaw(from.Raw), Terms: t, Timestamp: m.Timestamp,
 	})
 }
 
