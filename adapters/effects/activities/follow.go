@@ -104,15 +104,18 @@ func (f *Follower) begin(ctx context.Context, wg *sync.WaitGroup, b OpenBatch) {
 // follow mirrors one batch, through any number of connections.
 func (f *Follower) follow(ctx context.Context, b OpenBatch) {
 	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer cancel()
-	go f.endWithActivity(ctx, cancel, b)
+	wg.Go(func() { f.endWithActivity(ctx, cancel, b) })
 	heard, next := time.Now(), int64(0)
 	for pause := 100 * time.Millisecond; ctx.Err() == nil; {
+		begun := time.Now()
 		seen, closed, err := f.mirror(ctx, b, next)
 		if closed || ctx.Err() != nil {
 			return
 		}
-		if seen > next {
+		if seen > next || stood(begun, err) {
 			heard, next, pause = time.Now(), seen, 100*time.Millisecond
 		}
 		no, refused := effects.RefusalOf(err)
@@ -131,6 +134,13 @@ func (f *Follower) follow(ctx context.Context, b OpenBatch) {
 		}
 		pause = min(2*pause, 3*time.Second)
 	}
+}
+
+// stood says whether a connection was there, though nothing new came over it:
+// a command may run for hours and say nothing.
+func stood(begun time.Time, err error) bool {
+	_, refused := effects.RefusalOf(err)
+	return !refused && !errors.Is(err, peer.ErrUnreachable) && time.Since(begun) > callTime
 }
 
 // endWithActivity closes the batch as aborted when its activity is over.

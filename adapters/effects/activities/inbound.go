@@ -13,6 +13,7 @@ import (
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/activity/script"
+	"github.com/emet-node/emet/domain/activity/unit"
 	"github.com/emet-node/emet/domain/activity/usage"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -65,16 +66,8 @@ func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateAc
 	if t.Requestor != from.Node {
 		return nil, peer.Refuse(peer.Forbidden, "you are not the requestor of agreement %s", m.AgreementID)
 	}
-	alive, err := in.aliveOther(ctx, t, m)
-	if err != nil {
-		return nil, err
-	}
 	id := activity.StreamID(identity.Provider, m.RequestID)
-	_, err = in.Activities.Do(ctx, id, activity.Create{
-		ActivityID: m.RequestID, AgreementID: m.AgreementID, AgreementState: t.State, Alive: alive, By: effects.FromPeer(from),
-		Provider: t.Provider, Requestor: t.Requestor, RequestorPubKey: m.RequestorPubKey,
-	}, effects.PeerMeta(from, m.AgreementID, "create/"+m.RequestID))
-	if err != nil {
+	if err := in.make(ctx, from, t, m, id); err != nil {
 		return nil, refusal(err)
 	}
 	wait, cancel := context.WithTimeout(ctx, min(time.Duration(m.TimeoutMS)*time.Millisecond, longestWait))
@@ -91,9 +84,25 @@ func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateAc
 	return peer.ActivityCreated{ActivityID: m.RequestID}, nil
 }
 
+// make records the activity. Two requests at once are looked at one after the
+// other, so that the second sees what became of the first.
+func (in *Inbound) make(ctx context.Context, from peer.Caller, t Terms, m peer.CreateActivity, id string) error {
+	in.creating.Lock()
+	defer in.creating.Unlock()
+	alive, err := in.aliveOther(ctx, m)
+	if err != nil {
+		return err
+	}
+	_, err = in.Activities.Do(ctx, id, activity.Create{
+		ActivityID: m.RequestID, AgreementID: m.AgreementID, AgreementState: t.State, Alive: alive, By: effects.FromPeer(from),
+		Provider: t.Provider, Requestor: t.Requestor, RequestorPubKey: m.RequestorPubKey,
+	}, effects.PeerMeta(from, m.AgreementID, "create/"+m.RequestID))
+	return err
+}
+
 // aliveOther names a living activity of the agreement other than the wanted
-// one, when the agreement allows one at a time.
-func (in *Inbound) aliveOther(ctx context.Context, _ Terms, m peer.CreateActivity) (string, error) {
+// one: there is one at a time.
+func (in *Inbound) aliveOther(ctx context.Context, m peer.CreateActivity) (string, error) {
 	alive, err := in.AliveOf(ctx, m.AgreementID)
 	if err != nil {
 		return "", err
@@ -195,22 +204,36 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 		return nil, peer.Refuse(peer.BadRequest, "%v", err)
 	}
 	if _, err := in.conn(ctx, m.ActivityID); err != nil {
-		return nil, peer.Refuse(peer.Internal, "%v", err)
+		return nil, noUnit(err)
 	}
 	id := batch.StreamID(identity.Provider, m.ActivityID, m.BatchID)
-	_, err = in.Batches.Do(ctx, id, batch.Accept{
+	b, err := in.Batches.Do(ctx, id, batch.Accept{
 		ActivityID: m.ActivityID, AgreementID: s.AgreementID, BatchID: m.BatchID, By: effects.FromPeer(from),
 		Provider: s.Provider, Requestor: s.Requestor, Script: m.Script,
 	}, effects.PeerMeta(from, s.AgreementID, "exec/"+m.BatchID))
 	if err != nil {
 		return nil, refusal(err)
 	}
+	if b.IsClosed() { // it ran, and the answer got lost
+		return peer.Ack{}, nil
+	}
 	if err := in.Exec(ctx, m.ActivityID, m.BatchID, m.Script); err != nil {
+		if errors.Is(err, unit.ErrLost) || errors.Is(err, errNotYet) || ctx.Err() != nil {
+			return nil, peer.Refuse(peer.Busy, "the exe-unit of activity %s did not answer", m.ActivityID)
+		}
 		_, _ = in.Batches.Do(ctx, id, batch.Close{At: time.Now().UTC(), By: effects.Own(), Message: err.Error(), Outcome: batch.Aborted},
 			es.Meta{Key: m.BatchID + "/refused", Correlation: s.AgreementID, Actor: es.ActorEffect, Grade: es.GradeSelf})
 		return nil, peer.Refuse(peer.Internal, "%v", err)
 	}
 	return peer.Ack{}, nil
+}
+
+// noUnit tells the peer that there is no exe-unit, or none yet.
+func noUnit(err error) error {
+	if errors.Is(err, errNotYet) {
+		return peer.Refuse(peer.Busy, "%v", err)
+	}
+	return peer.Refuse(peer.Internal, "%v", err)
 }
 
 // follow streams the facts of a batch from one on, until it is closed. Both
@@ -241,10 +264,17 @@ func (in *Inbound) tellBatchFacts(ctx context.Context, m peer.FollowBatch, yield
 	} else if info.Head == es.NoStream {
 		return peer.Refuse(peer.NotFound, "batch %s is not known here", m.BatchID)
 	}
-	for rev := es.Revision(m.After + 2); ; { // revision 0 is the acceptance, event 0 is revision 1
+	for rev := es.Revision(max(m.After, -1) + 2); ; { // revision 0 is the acceptance, event 0 is revision 1
 		head, err := in.Log.Store.Head(ctx)
 		if err != nil {
 			return err
+		}
+		s, last, err := in.Batches.Load(ctx, stream.Key())
+		if err != nil {
+			return err
+		}
+		if s.IsClosed() && rev > last {
+			return nil // it was all told before
 		}
 		for r, err := range in.Log.ReadStream(ctx, stream, rev) {
 			if err != nil {

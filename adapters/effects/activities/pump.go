@@ -52,7 +52,11 @@ func (p *pump) meta(key string) es.Meta {
 
 func (p *pump) run(ctx context.Context) {
 	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 2*time.Second) {
+		begun := time.Now()
 		gone, err := p.attach(ctx)
+		if time.Since(begun) > time.Minute {
+			pause = 50 * time.Millisecond
+		}
 		if gone {
 			close(p.l.gone)
 			return
@@ -125,9 +129,9 @@ func (p *pump) takeUp(ctx context.Context, conn unit.Conn) error {
 	if s.Ended { // while its exe-unit was being started
 		return conn.Terminate(ctx, "the activity is over")
 	}
+	p.silent = s.Pair.Current == activity.PhaseUnresponsive
 	if p.restarted {
-		p.restarted = false
-		if err := p.tell(ctx, activity.Reattach{By: effects.Own(), Seq: max(p.after, 0)}, "reattached/"+strconv.FormatInt(time.Now().UnixNano(), 36)); err != nil {
+		if err := p.tell(ctx, activity.Reattach{By: effects.Own(), PID: s.PID, Seq: max(p.after, 0)}, moment("reattached")); err != nil {
 			return err
 		}
 		open, err := p.u.OpenBatches(ctx, p.id)
@@ -140,9 +144,13 @@ func (p *pump) takeUp(ctx context.Context, conn unit.Conn) error {
 				return err
 			}
 			if err := conn.Exec(ctx, b.BatchID, s.Script); err != nil {
+				if errors.Is(err, unit.ErrLost) || ctx.Err() != nil {
+					return err
+				}
 				p.u.Logger.Warn("accepted script could not be handed over", "activity", p.id, "batch", b.BatchID, "error", err)
 			}
 		}
+		p.restarted = false
 	}
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
@@ -204,7 +212,7 @@ func (p *pump) watch(ctx context.Context) error {
 		return nil
 	}
 	p.silent = true
-	return p.tell(ctx, activity.MarkUnresponsive{By: effects.Own(), SilentMS: silence.Milliseconds()}, fmt.Sprintf("silent/%d", p.after))
+	return p.tell(ctx, activity.MarkUnresponsive{By: effects.Own(), SilentMS: silence.Milliseconds()}, moment("silent"))
 }
 
 // takeLeft records what a dead exe-unit left in its journal, and that it is
@@ -230,7 +238,7 @@ func (p *pump) hear(ctx context.Context, e unit.Event) error {
 	p.heard = time.Now()
 	if p.silent {
 		p.silent = false
-		if err := p.tell(ctx, activity.MarkRecovered{By: effects.Own()}, fmt.Sprintf("heard/%d", e.Seq)); err != nil {
+		if err := p.tell(ctx, activity.MarkRecovered{By: effects.Own()}, moment("heard")); err != nil {
 			return err
 		}
 	}
@@ -238,8 +246,9 @@ func (p *pump) hear(ctx context.Context, e unit.Event) error {
 		return nil
 	}
 	err := p.record(ctx, e, strconv.FormatInt(e.Seq, 10))
-	if err != nil && ctx.Err() == nil && !errors.Is(err, es.ErrClosed) && !errors.Is(err, es.ErrDegraded) {
-		// The rules refuse what makes no sense; the exe-unit is not stopped for it.
+	if refused(err) {
+		// The rules refuse what makes no sense; the exe-unit is not stopped for
+		// it. What only did not work now is heard again.
 		p.u.Logger.Error("an exe-unit's report was refused", "activity", p.id, "seq", e.Seq, "event", fmt.Sprintf("%T", e.Body), "error", err)
 		err = nil
 	}
@@ -264,8 +273,11 @@ func (p *pump) record(ctx context.Context, e unit.Event, key string) error {
 	case unit.Sampled:
 		return p.sample(ctx, e, key)
 	case unit.Exited:
+		if err := p.finish(ctx, activity.End{By: p.by(), Reason: b.Reason, Exit: exitOf(&b), Rusage: rusageOf(b.Rusage)}); err != nil {
+			return err
+		}
 		p.l.exit = &b
-		return p.finish(ctx, activity.End{By: p.by(), Reason: b.Reason, Exit: exitOf(&b), Rusage: rusageOf(b.Rusage)})
+		return nil
 	}
 	return p.recordBatch(ctx, e, key)
 }
@@ -338,7 +350,10 @@ func (p *pump) finish(ctx context.Context, end activity.End) error {
 	if final.Vector == "" {
 		final.Vector = zeros(len(p.terms.UsageVector))
 	}
-	if _, err := p.u.Usage.Do(ctx, usage.StreamID(identity.Provider, p.id), final, p.meta("final")); err != nil {
+	_, err := p.u.Usage.Do(ctx, usage.StreamID(identity.Provider, p.id), final, p.meta("final"))
+	if refused(err) { // the newest recorded reading is the last one then
+		p.u.Logger.Error("the last usage of an activity was refused", "activity", p.id, "vector", final.Vector, "error", err)
+	} else if err != nil {
 		return err
 	}
 	if err := p.closeBatches(ctx, end.Reason); err != nil {
@@ -371,6 +386,23 @@ func (p *pump) tellBatch(ctx context.Context, batchID string, c batch.Command, k
 	_, err := p.u.Batches.Do(ctx, batch.StreamID(identity.Provider, p.id, batchID), c, p.meta(key))
 	return err
 }
+
+// refused says whether an error is a no of the rules, which no second try
+// changes. Everything else is about the store, the disk or the moment.
+func refused(err error) bool {
+	for _, no := range []error{
+		identity.ErrForbidden, es.ErrTooLarge, es.ErrWrongCommand, usage.ErrVector, batch.ErrOrder, batch.ErrUnknown,
+		activity.ErrUnknown, activity.ErrSide, activity.ErrState,
+	} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// moment makes a key for what is noticed here and now.
+func moment(what string) string { return what + "/" + strconv.FormatInt(time.Now().UnixNano(), 36) }
 
 func zeros(n int) string {
 	b := []byte{'['}

@@ -79,8 +79,12 @@ type Units struct {
 	mu   sync.Mutex
 	live map[string]*living
 	wg   sync.WaitGroup
+	over bool
 	ctx  context.Context //nolint:containedctx // of Run: attending goes on after the call that began it
-	up   chan struct{}
+	// up is closed when Run begins, found when it attends all that it found alive.
+	up, found chan struct{}
+
+	creating sync.Mutex // held from the look at what is alive to the fact
 }
 
 // living is an exe-unit that is attended.
@@ -94,14 +98,16 @@ type living struct {
 }
 
 // Init must be called before anything else.
-func (u *Units) Init() { u.live, u.up = make(map[string]*living), make(chan struct{}) }
+func (u *Units) Init() {
+	u.live, u.up, u.found = make(map[string]*living), make(chan struct{}), make(chan struct{})
+}
 
 // Run attends the exe-units that are alive and those that are spawned, until
 // ctx ends. The exe-units live on.
 func (u *Units) Run(ctx context.Context) error {
 	u.ctx = ctx
 	close(u.up)
-	defer u.wg.Wait()
+	defer u.leave()
 	alive, err := u.Alive(ctx)
 	if err != nil {
 		return fmt.Errorf("activities with an exe-unit: %w", err)
@@ -109,8 +115,17 @@ func (u *Units) Run(ctx context.Context) error {
 	for _, id := range alive {
 		u.attend(id, true)
 	}
+	close(u.found)
 	<-ctx.Done()
 	return nil
+}
+
+// leave waits until nothing is attended any more.
+func (u *Units) leave() {
+	u.mu.Lock()
+	u.over = true
+	u.mu.Unlock()
+	u.wg.Wait()
 }
 
 // attend starts (once) to take over what an exe-unit reports.
@@ -122,6 +137,9 @@ func (u *Units) attend(activityID string, restarted bool) *living {
 		return l
 	}
 	l := &living{attached: make(chan struct{}), gone: make(chan struct{})}
+	if u.over {
+		return l
+	}
 	u.live[activityID] = l
 	u.wg.Go(func() {
 		p := pump{u: u, id: activityID, l: l, restarted: restarted, after: -1}
@@ -164,7 +182,7 @@ func (u *Units) Spawn(ctx context.Context, a effects.Attempt) (effects.Outcome, 
 		}
 		return order(activity.FailSpawn{By: effects.Own(), Message: err.Error()}), nil
 	}
-	u.attend(e.ActivityID, false)
+	u.attend(e.ActivityID, err != nil) // one that was there already may have scripts
 	return order(activity.ConfirmSpawn{
 		By: effects.Own(), PID: int64(spawned.PID), RuntimeHash: spawned.RuntimeHash, Enforced: spawned.Enforced,
 	}), nil
@@ -191,6 +209,9 @@ func (u *Units) spec(ctx context.Context, e activity.SpawnRequested) (unit.Spec,
 // what clients know.
 var ErrNoUnit = errors.New("GSB error: endpoint address not found")
 
+// errNotYet is an ErrNoUnit that a moment of patience may change.
+var errNotYet = fmt.Errorf("%w", ErrNoUnit)
+
 // Exec hands a script to the exe-unit of an activity.
 func (u *Units) Exec(ctx context.Context, activityID, batchID, script string) error {
 	conn, err := u.conn(ctx, activityID)
@@ -202,22 +223,32 @@ func (u *Units) Exec(ctx context.Context, activityID, batchID, script string) er
 
 // conn waits a moment for the connection to an exe-unit.
 func (u *Units) conn(ctx context.Context, activityID string) (unit.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachPatient)
+	defer cancel()
+	select {
+	case <-u.found:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: the node is starting", errNotYet)
+	}
 	l, ok := u.find(activityID)
 	if !ok {
 		return nil, fmt.Errorf("%w: activity %s has no exe-unit", ErrNoUnit, activityID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, attachPatient)
-	defer cancel()
 	select {
 	case <-l.attached:
 	case <-l.gone:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: the exe-unit of activity %s does not answer yet", ErrNoUnit, activityID)
+		return nil, fmt.Errorf("%w: the exe-unit of activity %s does not answer yet", errNotYet, activityID)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn == nil {
-		return nil, fmt.Errorf("%w: the exe-unit of activity %s is gone", ErrNoUnit, activityID)
+		select {
+		case <-l.gone:
+			return nil, fmt.Errorf("%w: the exe-unit of activity %s is gone", ErrNoUnit, activityID)
+		default:
+			return nil, fmt.Errorf("%w: the exe-unit of activity %s is attached again", errNotYet, activityID)
+		}
 	}
 	return l.conn, nil
 }

@@ -3,6 +3,8 @@ package markets
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -45,13 +47,20 @@ type Gossip struct {
 // fetchTime bounds one request for the texts of announced offers.
 const fetchTime = 5 * time.Second
 
+// maxAsked is how many texts a node answers at a time.
+const maxAsked = 200
+
 // maxAnnounced is how many offers go into one announcement.
 const maxAnnounced = 50
 
 // Run follows own offers and repeats their announcement now and then, until
 // ctx ends.
 func (g *Gossip) Run(ctx context.Context) error {
-	go g.repeat(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { g.repeat(ctx) })
 	sub := g.Log.Store.Subscribe(ctx, nil, es.Filter{Types: []string{"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1"}})
 	defer sub.Close() //nolint:errcheck // nothing is written
 	live := false
@@ -163,14 +172,24 @@ func (g *Gossip) Hear(ctx context.Context, from peer.Caller, a peer.OffersAnnoun
 	if me == "" {
 		me = g.Default()
 	}
-	got, err := effects.Answer[peer.Offers](ctx, g.Peers, me, from.Node, peer.GetOffers{IDs: missing})
+	for ids := range slices.Chunk(missing, maxAsked) {
+		g.fetch(ctx, me, from.Node, ids)
+	}
+}
+
+// fetch asks a node for the texts of offers, and takes no others.
+func (g *Gossip) fetch(ctx context.Context, me, from identity.NodeID, ids []string) {
+	got, err := effects.Answer[peer.Offers](ctx, g.Peers, me, from, peer.GetOffers{IDs: ids})
 	if err != nil {
-		g.Logger.Debug("announced offers could not be fetched", "from", from.Node, "error", err)
+		g.Logger.Debug("announced offers could not be fetched", "from", from, "error", err)
 		return
 	}
 	for _, o := range got.Offers {
+		if !slices.Contains(ids, o.ID) {
+			continue
+		}
 		if err := g.Book.Add(o); err != nil {
-			g.Logger.Debug("an offer was not taken", "offer", o.ID, "from", from.Node, "error", err)
+			g.Logger.Debug("an offer was not taken", "offer", o.ID, "from", from, "error", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package markets
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -33,6 +34,32 @@ type Inbound struct {
 	Aggregates
 	Threads Threads
 	Book    OwnOffers
+	// Verify checks a signature under an agreement that begins with "emet1:".
+	// nil = none is checked.
+	Verify func(signer identity.NodeID, text []byte, signature string) error
+}
+
+// signed begins the signatures that can be checked. Nodes that do not sign
+// write something else.
+const signed = "emet1:"
+
+// verify refuses a signature that is not what it says to be.
+func (in *Inbound) verify(stage agreement.Stage, id string, t agreement.Terms, signature string) error {
+	if in.Verify == nil || !strings.HasPrefix(signature, signed) {
+		return nil
+	}
+	signer := t.Requestor
+	if stage == agreement.StageApproved {
+		signer = t.Provider
+	}
+	text, err := agreement.SigningInput(stage, id, t)
+	if err != nil {
+		return err
+	}
+	if err := in.Verify(signer, text, signature); err != nil {
+		return peer.Refuse(peer.BadRequest, "Agreement [%s]: the signature as %s is not that of %s: %v", id, stage, signer, err)
+	}
+	return nil
 }
 
 // Answers is the table of what is answered.
@@ -160,6 +187,9 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 			return err
 		}
 		terms.Created, terms.ValidTo = m.Created, m.ValidTo
+		if err := in.verify(agreement.StageProposed, m.AgreementID, terms, m.Signature); err != nil {
+			return err
+		}
 		if _, err := in.Agreements.In(t, agreement.StreamID(identity.Provider, m.AgreementID), agreement.Receive{
 			AgreementID: m.AgreementID, At: now, By: by, Raw: market.KeepRaw(from.Raw), Signature: m.Signature, Terms: terms,
 		}); err != nil {
@@ -171,35 +201,48 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 	return answer(err)
 }
 
+// find loads an agreement in which the caller is the other party. Nobody else
+// learns that it exists.
+func (in *Inbound) find(ctx context.Context, from peer.Caller, side identity.Side, id string) (agreement.State, error) {
+	s, rev, err := in.Agreements.Load(ctx, agreement.StreamID(side, id))
+	if err != nil {
+		return s, err
+	}
+	if rev == es.NoStream || s.Peer() != from.Node || s.Owner() != from.To {
+		return s, peer.Refuse(peer.NotFound, "Agreement [%s] not found.", id)
+	}
+	return s, nil
+}
+
 // tell gives an agreement's command that a peer's message means.
 func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Side, agreementID, act string, c agreement.Command) (peer.Message, error) {
-	id := agreement.StreamID(side, agreementID)
-	s, rev, err := in.Agreements.Load(ctx, id)
-	if err != nil {
+	if _, err := in.find(ctx, from, side, agreementID); err != nil {
 		return nil, err
 	}
-	if rev == es.NoStream || party(s, side.Other()) != from.Node || party(s, side) != from.To {
-		return nil, peer.Refuse(peer.NotFound, "Agreement [%s] not found.", agreementID)
-	}
-	_, err = in.Agreements.Do(ctx, id, c, effects.PeerMeta(from, agreementID, act+"/"+from.MessageID))
+	_, err := in.Agreements.Do(ctx, agreement.StreamID(side, agreementID), c, effects.PeerMeta(from, agreementID, act+"/"+from.MessageID))
 	return answer(err)
 }
 
-func party(s agreement.State, side identity.Side) identity.NodeID {
-	if side == identity.Provider {
-		return s.Terms.Provider
+// tellSigned is tell for a step that the other party signs.
+func (in *Inbound) tellSigned(ctx context.Context, from peer.Caller, stage agreement.Stage, side identity.Side, id, signature string, c agreement.Command) (peer.Message, error) {
+	s, err := in.find(ctx, from, side, id)
+	if err != nil {
+		return nil, err
 	}
-	return s.Terms.Requestor
+	if err := in.verify(stage, id, s.Terms, signature); err != nil {
+		return nil, err
+	}
+	return in.tell(ctx, from, side, id, string(stage), c)
 }
 
 func (in *Inbound) approved(ctx context.Context, from peer.Caller, m peer.AgreementApproved) (peer.Message, error) {
-	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "approve", agreement.ReceiveApproval{
+	return in.tellSigned(ctx, from, agreement.StageApproved, identity.Requestor, m.AgreementID, m.Signature, agreement.ReceiveApproval{
 		ApprovedAt: m.ApprovedAt, At: time.Now().UTC(), By: effects.FromPeer(from), Raw: market.KeepRaw(from.Raw), Signature: m.Signature,
 	})
 }
 
 func (in *Inbound) committed(ctx context.Context, from peer.Caller, m peer.AgreementCommitted) (peer.Message, error) {
-	return in.tell(ctx, from, identity.Provider, m.AgreementID, "commit", agreement.ReceiveCommit{
+	return in.tellSigned(ctx, from, agreement.StageCommitted, identity.Provider, m.AgreementID, m.Signature, agreement.ReceiveCommit{
 		At: time.Now().UTC(), By: effects.FromPeer(from), Raw: market.KeepRaw(from.Raw), Signature: m.Signature,
 	})
 }
@@ -235,8 +278,8 @@ func (in *Inbound) terminated(ctx context.Context, from peer.Caller, m peer.Agre
 }
 
 func (in *Inbound) getOffers(ctx context.Context, _ peer.Caller, m peer.GetOffers) (peer.Message, error) {
-	if len(m.IDs) > 200 {
-		return nil, peer.Refuse(peer.BadRequest, "%d ids, at most 200 are answered", len(m.IDs))
+	if len(m.IDs) > maxAsked {
+		return nil, peer.Refuse(peer.BadRequest, "%d ids, at most %d are answered", len(m.IDs), maxAsked)
 	}
 	offers, err := in.Book.OfferTexts(ctx, m.IDs)
 	return peer.Offers{Offers: offers}, err

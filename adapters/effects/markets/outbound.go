@@ -77,6 +77,13 @@ func (o *Outbound) Counter(ctx context.Context, a effects.Attempt) (effects.Outc
 // within tries a peer-final act until patience is over. It returns an error
 // when it should be tried again, else the failure (or none) that is the outcome.
 func (o *Outbound) within(ctx context.Context, a effects.Attempt, patience time.Duration, from, to identity.NodeID, m peer.Message) (market.Failure, error) {
+	return within(ctx, a, patience, func(ctx context.Context) error {
+		_, err := o.Peers.Call(ctx, from, to, m)
+		return err
+	})
+}
+
+func within(ctx context.Context, a effects.Attempt, patience time.Duration, act func(context.Context) error) (market.Failure, error) {
 	left := patience - time.Since(a.Intent.Recorded)
 	if left <= 0 && a.N == 1 {
 		left = time.Second // found after a restart: one honest try
@@ -86,7 +93,7 @@ func (o *Outbound) within(ctx context.Context, a effects.Attempt, patience time.
 	}
 	call, cancel := context.WithTimeout(ctx, min(left, tryTime))
 	defer cancel()
-	_, err := o.Peers.Call(call, from, to, m)
+	err := act(call)
 	if err == nil {
 		return market.Failure{}, nil
 	}
@@ -159,18 +166,42 @@ func (o *Outbound) sign(ctx context.Context, as identity.NodeID, stage agreement
 	return o.Signer.SignAgreement(ctx, as, text)
 }
 
-// Confirm proposes an agreement to the provider.
+// signedWithin signs a step and sends the message made of it, until patience is
+// over. A key that is locked may be unlocked by then.
+func (o *Outbound) signedWithin(
+	ctx context.Context, a effects.Attempt, patience time.Duration, from, to identity.NodeID, s agreement.State,
+	stage agreement.Stage, message func(signature string) peer.Message,
+) (signature string, fail market.Failure, err error) {
+	fail, err = within(ctx, a, patience, func(ctx context.Context) error {
+		sig, err := o.sign(ctx, from, stage, s)
+		if err != nil {
+			return err
+		}
+		signature = sig
+		_, err = o.Peers.Call(ctx, from, to, message(sig))
+		return err
+	})
+	return signature, fail, err
+}
+
+// Confirm proposes an agreement to the provider. When the approval is there
+// already, the proposal arrived and only its answer was lost.
 func (o *Outbound) Confirm(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
 	s, from, to, err := o.deal(ctx, a)
 	if err != nil {
 		return effects.Outcome{}, err
 	}
-	sig, err := o.sign(ctx, from, agreement.StageProposed, s)
-	if err != nil {
-		return effects.Outcome{}, err
+	if s.Phase != agreement.PhaseProposal && !s.ApprovedAt.IsZero() {
+		sig, err := o.sign(ctx, from, agreement.StageProposed, s)
+		if err != nil {
+			sig = "" // what was sent is at the provider
+		}
+		return o.outcome(a, to, agreement.FinishConfirmation{Signature: sig}), nil
 	}
-	fail, err := o.within(ctx, a, confirmTime, from, to, peer.AgreementProposed{
-		AgreementID: s.AgreementID, Created: s.Terms.Created, ProposalID: s.Terms.ProposalID, Signature: sig, ValidTo: s.Terms.ValidTo,
+	sig, fail, err := o.signedWithin(ctx, a, confirmTime, from, to, s, agreement.StageProposed, func(sig string) peer.Message {
+		return peer.AgreementProposed{
+			AgreementID: s.AgreementID, Created: s.Terms.Created, ProposalID: s.Terms.ProposalID, Signature: sig, ValidTo: s.Terms.ValidTo,
+		}
 	})
 	if err != nil {
 		return effects.Outcome{}, err
@@ -185,12 +216,9 @@ func (o *Outbound) Approve(ctx context.Context, a effects.Attempt) (effects.Outc
 	if err != nil {
 		return effects.Outcome{}, err
 	}
-	sig, err := o.sign(ctx, from, agreement.StageApproved, s)
-	if err != nil {
-		return effects.Outcome{}, err
-	}
-	fail, err := o.within(ctx, a, e.Deadline.Sub(a.Intent.Recorded), from, to, peer.AgreementApproved{
-		AgreementID: s.AgreementID, ApprovedAt: e.ApprovedAt, Signature: sig,
+	patience := e.Deadline.Sub(a.Intent.Recorded)
+	sig, fail, err := o.signedWithin(ctx, a, patience, from, to, s, agreement.StageApproved, func(sig string) peer.Message {
+		return peer.AgreementApproved{AgreementID: s.AgreementID, ApprovedAt: e.ApprovedAt, Signature: sig}
 	})
 	if err != nil {
 		return effects.Outcome{}, err

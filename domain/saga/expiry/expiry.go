@@ -24,7 +24,7 @@ type Deadline struct {
 var Hears = []string{
 	"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
 	"demand.published.v1", "demand.withdrawn.v1", "demand.expired.v1",
-	"agreement.created.v1", "agreement.received.v1", "agreement.approval_requested.v1", "agreement.approval_failed.v1",
+	"agreement.created.v1", "agreement.received.v1", "agreement.approval_requested.v1", "agreement.approval_delivered.v1", "agreement.approval_failed.v1",
 	"agreement.commit_failed.v1", "agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1", "agreement.terminated.v1",
 	"activity.created.v1", "activity.terminated.v1",
 	"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
@@ -44,6 +44,7 @@ type Book struct {
 
 	deadlines map[string]Deadline
 	validTo   map[string]time.Time // by agreement stream, until it is approved or over
+	commitBy  map[string]time.Time // by agreement stream, while a commit is awaited
 	deals     map[string]deal      // by agreement, provider's side
 	bills     map[string]bill      // by stream id
 }
@@ -52,7 +53,7 @@ type Book struct {
 func (b *Book) Hear(r es.Recorded) {
 	if b.deadlines == nil {
 		b.deadlines, b.deals = make(map[string]Deadline), make(map[string]deal)
-		b.bills, b.validTo = make(map[string]bill), make(map[string]time.Time)
+		b.bills, b.validTo, b.commitBy = make(map[string]bill), make(map[string]time.Time), make(map[string]time.Time)
 	}
 	b.hearMarket(r)
 	b.hearAgreement(r)

@@ -68,17 +68,23 @@ func (b *Book) hearAgreement(r es.Recorded) {
 		b.deals[e.AgreementID] = deal{expires: terms.Parse(e.Terms.DemandProperties).Millis(terms.Expiration)}
 	case agreement.ApprovalRequested:
 		b.set(r, "commit/"+stream, e.Deadline, order(func(at time.Time) agreement.Command { return agreement.TimeoutApproval{At: at} }))
+		b.commitBy[stream] = e.Deadline
+	case agreement.ApprovalDelivered: // while the approval was under way, its deadline kept silent
+		b.set(r, "commit/"+stream, b.commitBy[stream], order(func(at time.Time) agreement.Command { return agreement.TimeoutApproval{At: at} }))
 	case agreement.ApprovalFailed:
 		b.clear("commit/" + stream)
+		delete(b.commitBy, stream)
 	case agreement.Approved:
 		b.clear("validTo/"+stream, "commit/"+stream)
 		delete(b.validTo, stream)
+		delete(b.commitBy, stream)
 		if e.Side == identity.Provider {
 			b.approved(r, e.AgreementID, order)
 		}
 	case agreement.Rejected, agreement.Cancelled, agreement.Expired, agreement.Terminated:
 		b.clear("validTo/"+stream, "commit/"+stream, "expiration/"+stream, "idle/"+stream)
 		delete(b.validTo, stream)
+		delete(b.commitBy, stream)
 		if identity.Side(stream[:1]) == identity.Provider {
 			delete(b.deals, stream[2:])
 		}

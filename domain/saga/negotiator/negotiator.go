@@ -5,6 +5,7 @@
 package negotiator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -125,6 +126,10 @@ func (s *State) open(e negotiation.Opened, now time.Time) {
 			delete(s.Threads, id)
 		}
 	}
+	s.Postponed = slices.DeleteFunc(s.Postponed, func(w waiting) bool {
+		_, open := s.Threads[w.negotiation]
+		return !open
+	})
 	if e.Side != identity.Provider || !s.Offers[e.OfferID] {
 		return
 	}
@@ -150,6 +155,7 @@ func (s *State) answer(id string, p negotiation.Proposal, now time.Time) {
 		s.orders = append(s.orders, es.Order{Category: negotiation.Category, ID: id, Command: c})
 	}
 	order(negotiation.RecordDecision{By: own, Components: d.Components, Outcome: d.Outcome, Postponed: d.Postponed, ProposalID: p.ProposalID})
+	s.Postponed = slices.DeleteFunc(s.Postponed, func(w waiting) bool { return w.negotiation == id })
 	if d.Outcome == provider.Reject {
 		if d.Postponed {
 			s.Postponed = append(s.Postponed, waiting{negotiation: id, proposal: p})

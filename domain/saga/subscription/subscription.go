@@ -71,11 +71,12 @@ func without(all []Live, id string) []Live {
 }
 
 // react: a change takes all offers back; the end of an offer, or an opening
-// with none on the market, publishes what is missing.
+// with none on the market, publishes what is missing. Facts can lie between
+// the wish to publish and the offer: it is looked at when it is there.
 func react(s State, r es.Recorded) []es.Order {
-	switch r.Data.(type) {
+	switch e := r.Data.(type) {
 	case offer.Published:
-		return nil
+		return stale(s, e, r)
 	case offer.Withdrawn, offer.Expired:
 		return publish(s, r)
 	}
@@ -88,9 +89,32 @@ func react(s State, r es.Recorded) []es.Order {
 	}
 	var orders []es.Order
 	for _, l := range s.Offers {
-		orders = append(orders, es.Order{Category: offer.Category, ID: l.ID, Identity: string(s.Agent.Provider), Command: offer.Withdraw{
-			At: r.Recorded, By: own, OfferID: l.ID, Why: why,
-		}})
+		orders = append(orders, withdraw(s, l, why, r))
+	}
+	return orders
+}
+
+func withdraw(s State, l Live, why string, r es.Recorded) es.Order {
+	return es.Order{Category: offer.Category, ID: l.ID, Identity: string(s.Agent.Provider), Command: offer.Withdraw{
+		At: r.Recorded, By: own, OfferID: l.ID, Why: why,
+	}}
+}
+
+// stale takes back what a new offer makes superfluous, and the offer itself
+// when it is not wanted any more.
+func stale(s State, e offer.Published, r es.Recorded) []es.Order {
+	if e.Preset == "" {
+		return nil
+	}
+	wanted := slices.ContainsFunc(s.Agent.Presets, func(p agent.Preset) bool { return p.Name == e.Preset })
+	if s.Agent.Phase != agent.PhaseEnabled || !wanted {
+		return []es.Order{withdraw(s, Live{ID: e.OfferID}, "closed", r)}
+	}
+	var orders []es.Order
+	for _, l := range s.Offers {
+		if l.Preset == e.Preset && l.ID != e.OfferID {
+			orders = append(orders, withdraw(s, l, "changed", r))
+		}
 	}
 	return orders
 }

@@ -13,10 +13,13 @@ import (
 	"github.com/emet-node/emet/domain/market/terms"
 )
 
-// State is one side of an agreement.
+// State is one side of an agreement. An agreement that was terminated is not
+// forgotten: an activity may have been asked for at the same moment, and be
+// made after the end.
 type State struct {
 	Multi bool // several activities may follow each other
 	Over  bool
+	Void  bool     // it never held: there can be no activity
 	Alive []string // activities
 }
 
@@ -25,12 +28,13 @@ var Saga = es.Saga[State]{
 	Name: "termination",
 	Hears: []string{
 		"agreement.created.v1", "agreement.received.v1", "agreement.terminated.v1",
+		"agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1",
 		"activity.created.v1", "activity.terminated.v1",
 	},
 	Instance: instance,
 	Evolve:   evolve,
 	React:    react,
-	Done:     func(s State) bool { return s.Over && len(s.Alive) == 0 },
+	Done:     func(s State) bool { return s.Void },
 }
 
 var own = identity.Caller{Actor: es.ActorSaga, Grade: es.GradeSelf}
@@ -43,6 +47,12 @@ func instance(r es.Recorded) string {
 	case agreement.Received:
 		return key(e.Side, e.AgreementID)
 	case agreement.Terminated:
+		return key(e.Side, e.AgreementID)
+	case agreement.Rejected:
+		return key(e.Side, e.AgreementID)
+	case agreement.Cancelled:
+		return key(e.Side, e.AgreementID)
+	case agreement.Expired:
 		return key(e.Side, e.AgreementID)
 	case activity.Created:
 		return key(e.Side, e.AgreementID)
@@ -66,6 +76,8 @@ func evolve(s State, r es.Recorded) State {
 		s.Multi = terms.Parse(e.Terms.DemandProperties).Bool(terms.MultiActivity)
 	case agreement.Terminated:
 		s.Over = true
+	case agreement.Rejected, agreement.Cancelled, agreement.Expired:
+		s.Void = true
 	case activity.Created:
 		s.Alive = append(slices.Clip(s.Alive), e.ActivityID)
 	case activity.Terminated:
