@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"sync"
 
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
@@ -69,6 +70,10 @@ type Effects struct {
 	// when there is none.
 	AgreementOf func(ctx context.Context, activityID string) (string, error)
 	Logger      *slog.Logger
+
+	proving sync.Mutex
+	// proved are the transfers found for claims whose outcome is being written.
+	proved map[string][]onchain.Share
 }
 
 // Claims remembers which payment rests on which transfer. It has seen the

@@ -72,7 +72,7 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 	}
 	r, err := chain.Receipt(ctx, hash)
 	if err != nil {
-		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
+		return effects.Outcome{}, soon(a, err)
 	}
 	if r == nil {
 		if time.Since(a.Intent.Recorded) > time.Hour {
@@ -82,9 +82,9 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 	}
 	head, err := chain.Head(ctx)
 	if err != nil {
-		return effects.Outcome{}, err
+		return effects.Outcome{}, soon(a, err)
 	}
-	answer, err := e.prove(ctx, chain.Profile(), *r, f)
+	answer, err := e.prove(ctx, a.Intent.Stream.Key(), chain.Profile(), *r, f)
 	if err != nil {
 		return effects.Outcome{}, err
 	}
@@ -121,8 +121,10 @@ func (e *Effects) owed(ctx context.Context, f payment.Claimed) (why string, err 
 	return "", nil
 }
 
-// prove compares a receipt with a claim.
-func (e *Effects) prove(ctx context.Context, p onchain.Profile, r onchain.Receipt, f payment.Claimed) (payment.AnswerClaim, error) {
+// prove compares a receipt with a claim. Two claims at once are looked at one
+// after the other, and what was found for one is not there for the other, also
+// before it is in the log.
+func (e *Effects) prove(ctx context.Context, id string, p onchain.Profile, r onchain.Receipt, f payment.Claimed) (payment.AnswerClaim, error) {
 	payer, err := onchain.ParseAddress(f.PayerAddr)
 	if err != nil {
 		return payment.AnswerClaim{Why: err.Error()}, nil
@@ -131,9 +133,11 @@ func (e *Effects) prove(ctx context.Context, p onchain.Profile, r onchain.Receip
 	if err != nil {
 		return payment.AnswerClaim{Why: err.Error()}, nil
 	}
+	e.proving.Lock()
+	defer e.proving.Unlock()
 	var failed error
 	used := func(ref onchain.LogRef) *big.Int {
-		n, err := e.Claims.Claimed(ctx, ref, f.PaymentID+"/"+string(f.PayeeID))
+		n, err := e.used(ctx, ref, id, f.PaymentID+"/"+string(f.PayeeID))
 		if err != nil {
 			failed = err
 			return new(big.Int)
@@ -147,11 +151,57 @@ func (e *Effects) prove(ctx context.Context, p onchain.Profile, r onchain.Receip
 	if err != nil {
 		return payment.AnswerClaim{Why: err.Error()}, nil
 	}
+	if e.proved == nil {
+		e.proved = make(map[string][]onchain.Share)
+	}
+	e.proved[id] = shares
 	out := payment.AnswerClaim{BlockHash: r.BlockHash.String(), BlockNumber: r.BlockNumber}
 	for _, s := range shares {
 		out.Logs = append(out.Logs, payment.LogShare{Amount: money.FromWei(s.Amount), Index: s.Ref.Index})
 	}
 	return out, nil
+}
+
+// used is how much of a transfer belongs to other payments, in the log and on
+// its way there. It looks again when something arrived between the two looks.
+func (e *Effects) used(ctx context.Context, ref onchain.LogRef, id, except string) (*big.Int, error) {
+	before, err := e.found(ctx, ref, id)
+	for err == nil {
+		var inLog, after *big.Int
+		if inLog, err = e.Claims.Claimed(ctx, ref, except); err != nil {
+			break
+		}
+		if after, err = e.found(ctx, ref, id); err == nil && after.Cmp(before) == 0 {
+			return inLog.Add(inLog, after), nil
+		}
+		before = after
+	}
+	return nil, err
+}
+
+// found is how much of a transfer was found for other payments whose outcome
+// is not in the log yet.
+func (e *Effects) found(ctx context.Context, ref onchain.LogRef, except string) (*big.Int, error) {
+	sum := new(big.Int)
+	for id, shares := range e.proved {
+		if id == except {
+			continue
+		}
+		s, _, err := e.Payments.Load(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if s.Claim.Answered() {
+			delete(e.proved, id)
+			continue
+		}
+		for _, share := range shares {
+			if share.Ref == ref {
+				sum.Add(sum, share.Amount)
+			}
+		}
+	}
+	return sum, nil
 }
 
 // TxHashOf reads the transaction hash out of a payment document's details.
@@ -189,42 +239,11 @@ func (w *FinalityWatcher) Run(ctx context.Context) error {
 	for _, id := range ids {
 		w.open[id] = true
 	}
-	go w.hear(ctx, head)
-	pause := w.Every
-	if pause == 0 {
-		pause = 5 * time.Second
-	}
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			w.look(ctx)
-		}
-	}
-}
-
-func (w *FinalityWatcher) hear(ctx context.Context, from es.Position) {
-	var after *es.Position
-	if from > 0 {
-		p := from - 1
-		after = &p
-	}
-	sub := w.Log.Store.Subscribe(ctx, after, es.Filter{Types: []string{"payment.verified.v1"}})
-	defer sub.Close() //nolint:errcheck // nothing is written
-	for {
-		m, err := sub.Next(ctx)
-		if err != nil {
-			return
-		}
-		if m.Event != nil {
-			w.mu.Lock()
-			w.open[m.Event.Stream.Key()] = true
-			w.mu.Unlock()
-		}
-	}
+	return watch(ctx, w.Log, head, "payment.verified.v1", or(w.Every, 5*time.Second), w.look, func(id string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.open[id] = true
+	})
 }
 
 func (w *FinalityWatcher) look(ctx context.Context) {
@@ -248,7 +267,7 @@ func (w *FinalityWatcher) look(ctx context.Context) {
 }
 
 func (w *FinalityWatcher) lookAt(ctx context.Context, id string) (done bool, err error) {
-	s, _, err := w.Payments.Load(ctx, id)
+	s, rev, err := w.Payments.Load(ctx, id)
 	if err != nil || s.Claim.Phase != payment.PhaseVerified {
 		return err == nil, err
 	}
@@ -257,21 +276,17 @@ func (w *FinalityWatcher) lookAt(ctx context.Context, id string) (done bool, err
 	if err != nil {
 		return false, err
 	}
-	block, err := chain.Block(ctx, proof.BlockNumber)
-	if err != nil {
+	where, err := blockAt(ctx, chain, proof.BlockNumber, proof.BlockHash)
+	if err != nil || where == unsettled {
 		return false, err
 	}
 	m := es.Meta{Correlation: s.Claim.Claimed.PaymentID, Actor: es.ActorChain, Identity: string(s.Claim.Claimed.PayeeID), Grade: es.GradeChainFinal}
-	if block == nil || block.Hash.String() != proof.BlockHash {
-		m.Key = id + "/reversed/" + proof.BlockHash
+	if where == left {
+		m.Key = id + "/" + look("reversed", proof.BlockHash, rev)
 		_, err := w.Payments.Do(ctx, id, payment.Reverse{Why: "its block " + proof.BlockHash + " left the chain"}, m)
 		return err == nil, err
 	}
-	final, err := chain.Finalised(ctx)
-	if err != nil || final.Number < proof.BlockNumber {
-		return false, err
-	}
-	m.Key = id + "/final/" + proof.BlockHash
+	m.Key = id + "/" + look("final", proof.BlockHash, rev)
 	_, err = w.Payments.Do(ctx, id, payment.Finalise{BlockNumber: proof.BlockNumber}, m)
 	return err == nil, err
 }

@@ -42,7 +42,7 @@ func (e *Effects) signTx(ctx context.Context, a effects.Attempt) (effects.Outcom
 		return out, nil
 	}
 	if err != nil {
-		return effects.Outcome{}, err
+		return effects.Outcome{}, soon(a, err)
 	}
 	fees := est.Fees
 	if f.Replaces != "" {
@@ -116,15 +116,30 @@ func (e *Effects) broadcast(ctx context.Context, a effects.Attempt) (effects.Out
 		return effects.Outcome{}, err
 	}
 	result := "accepted"
-	_, err = chain.Send(ctx, s.Newest().Raw)
+	_, err = chain.Send(ctx, rawOf(s, f.Hash))
 	switch {
 	case err == nil, errors.Is(err, onchain.ErrAlreadyKnown):
 	case errors.Is(err, onchain.ErrUnavailable), ctx.Err() != nil:
-		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
+		return effects.Outcome{}, soon(a, err)
 	default:
 		result = err.Error()
 	}
 	return txOutcome(a, tx.AnswerBroadcast{Hash: f.Hash, Result: result, RPC: chain.Profile().Network}), nil
+}
+
+// soon asks for the next attempt within a minute: a chain that could not be
+// reached comes back.
+func soon(a effects.Attempt, err error) error {
+	return &effects.RetryAfter{In: min(time.Duration(a.N)*time.Second, time.Minute), Err: err}
+}
+
+func rawOf(s tx.State, hash string) []byte {
+	for _, v := range s.Versions {
+		if v.Hash == hash {
+			return v.Raw
+		}
+	}
+	return s.Newest().Raw
 }
 
 // Watcher looks for the receipts of transactions that were sent, until they
@@ -158,42 +173,66 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for _, id := range ids {
 		w.open[id] = time.Now()
 	}
-	go w.hear(ctx, head)
-	pause := w.Every
-	if pause == 0 {
-		pause = time.Second
+	return watch(ctx, w.Log, head, "tx.broadcast.v1", or(w.Every, time.Second), w.look, func(id string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.open[id] = time.Now()
+	})
+}
+
+func or(d, usual time.Duration) time.Duration {
+	if d == 0 {
+		return usual
 	}
-	tick := time.NewTicker(pause)
+	return d
+}
+
+// watch looks now and then, and at once when the log gets a fact of a type;
+// the id of its stream is added before.
+func watch(ctx context.Context, l *es.Log, from es.Position, typ string, every time.Duration, look func(context.Context), add func(id string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	heard, failed := make(chan struct{}, 1), make(chan error, 1)
+	go func() { failed <- hear(ctx, l, from, typ, heard, add) }()
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
+		case err := <-failed:
+			cancel()
+			return err
 		case <-ctx.Done():
-			return nil
+			cancel()
+			return <-failed
+		case <-heard:
 		case <-tick.C:
-			w.look(ctx)
 		}
+		look(ctx)
 	}
 }
 
-// hear adds the transactions that are sent from now on.
-func (w *Watcher) hear(ctx context.Context, from es.Position) {
+func hear(ctx context.Context, l *es.Log, from es.Position, typ string, heard chan<- struct{}, add func(id string)) error {
 	var after *es.Position
 	if from > 0 {
 		p := from - 1
 		after = &p
 	}
-	sub := w.Log.Store.Subscribe(ctx, after, es.Filter{Types: []string{"tx.broadcast.v1"}})
+	sub := l.Store.Subscribe(ctx, after, es.Filter{Types: []string{typ}})
 	defer sub.Close() //nolint:errcheck // nothing is written
 	for {
 		m, err := sub.Next(ctx)
-		if err != nil {
-			return
+		if ctx.Err() != nil {
+			return nil
 		}
-		if m.Event != nil {
-			w.mu.Lock()
-			w.open[m.Event.Stream.Key()] = time.Now()
-			w.mu.Unlock()
-			w.look(ctx)
+		if err != nil {
+			return err
+		}
+		if m.Event == nil {
+			continue
+		}
+		add(m.Event.Stream.Key())
+		select {
+		case heard <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -219,7 +258,7 @@ func (w *Watcher) look(ctx context.Context) {
 }
 
 func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error) {
-	s, _, err := w.Txs.Load(ctx, id)
+	s, rev, err := w.Txs.Load(ctx, id)
 	if err != nil || s.Final() {
 		return s.Final(), err
 	}
@@ -231,7 +270,7 @@ func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error)
 		return false, err
 	}
 	if s.Inclusion.Hash != "" {
-		return w.settle(ctx, id, s, chain)
+		return w.settle(ctx, id, rev, s, chain)
 	}
 	for _, v := range s.Versions {
 		hash, err := onchain.ParseHash(v.Hash)
@@ -243,11 +282,11 @@ func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error)
 			return false, err
 		}
 		if r != nil {
-			s, err = w.include(ctx, id, s, *r)
+			s, err = w.include(ctx, id, rev, *r)
 			if err != nil {
 				return false, err
 			}
-			return w.settle(ctx, id, s, chain)
+			return w.settle(ctx, id, rev+1, s, chain)
 		}
 	}
 	return false, w.again(ctx, id)
@@ -268,11 +307,17 @@ func (w *Watcher) again(ctx context.Context, id string) error {
 	return err
 }
 
+// look keys name the revision that was looked at: the same block may come and
+// go and come again.
+func look(what, block string, rev es.Revision) string {
+	return fmt.Sprintf("%s/%s/%d", what, block, rev)
+}
+
 func (w *Watcher) meta(id, key string, grade es.Grade) es.Meta {
 	return es.Meta{Key: id + "/" + key, Actor: es.ActorChain, Grade: grade}
 }
 
-func (w *Watcher) include(ctx context.Context, id string, s tx.State, r onchain.Receipt) (tx.State, error) {
+func (w *Watcher) include(ctx context.Context, id string, rev es.Revision, r onchain.Receipt) (tx.State, error) {
 	c := tx.Include{
 		BlockHash: r.BlockHash.String(), BlockNumber: r.BlockNumber, Fee: money.FromWei(r.Fee()), GasUsed: r.GasUsed, Hash: r.TxHash.String(),
 	}
@@ -286,23 +331,50 @@ func (w *Watcher) include(ctx context.Context, id string, s tx.State, r onchain.
 		}
 		c.Logs = append(c.Logs, entry)
 	}
-	return w.Txs.Do(ctx, id, c, w.meta(id, "included/"+r.BlockHash.String(), es.GradeChainIncluded))
+	return w.Txs.Do(ctx, id, c, w.meta(id, look("included", r.BlockHash.String(), rev), es.GradeChainIncluded))
 }
 
 // settle makes an inclusion final, or takes it back when its block left the chain.
-func (w *Watcher) settle(ctx context.Context, id string, s tx.State, chain onchain.Chain) (bool, error) {
-	block, err := chain.Block(ctx, s.Inclusion.BlockNumber)
-	if err != nil {
+func (w *Watcher) settle(ctx context.Context, id string, rev es.Revision, s tx.State, chain onchain.Chain) (bool, error) {
+	at := s.Inclusion
+	where, err := blockAt(ctx, chain, at.BlockNumber, at.BlockHash)
+	if err != nil || where == unsettled {
 		return false, err
 	}
-	if block == nil || block.Hash.String() != s.Inclusion.BlockHash {
-		_, err := w.Txs.Do(ctx, id, tx.Orphan{BlockHash: s.Inclusion.BlockHash}, w.meta(id, "orphaned/"+s.Inclusion.BlockHash, es.GradeChainIncluded))
+	if where == left {
+		_, err := w.Txs.Do(ctx, id, tx.Orphan{BlockHash: at.BlockHash}, w.meta(id, look("orphaned", at.BlockHash, rev), es.GradeChainIncluded))
 		return false, err
 	}
-	final, err := chain.Finalised(ctx)
-	if err != nil || final.Number < s.Inclusion.BlockNumber {
-		return false, err
-	}
-	s, err = w.Txs.Do(ctx, id, tx.Finalise{BlockHash: s.Inclusion.BlockHash}, w.meta(id, "final/"+s.Inclusion.BlockHash, es.GradeChainFinal))
+	s, err = w.Txs.Do(ctx, id, tx.Finalise{BlockHash: at.BlockHash}, w.meta(id, look("final", at.BlockHash, rev), es.GradeChainFinal))
 	return s.Final(), err
+}
+
+// whereabouts of a block.
+type whereabouts int
+
+const (
+	unsettled whereabouts = iota // it may stay or go
+	stays
+	left
+)
+
+// blockAt says whether a block is final or left the chain. A node of the chain
+// that is behind knows neither.
+func blockAt(ctx context.Context, chain onchain.Chain, number uint64, hash string) (whereabouts, error) {
+	final, err := chain.Finalised(ctx)
+	if err != nil {
+		return unsettled, err
+	}
+	block, err := chain.Block(ctx, number)
+	switch {
+	case err != nil:
+		return unsettled, err
+	case block == nil:
+		return unsettled, nil
+	case block.Hash.String() != hash:
+		return left, nil
+	case final.Number < number:
+		return unsettled, nil
+	}
+	return stays, nil
 }
