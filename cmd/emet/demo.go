@@ -59,6 +59,7 @@ type demo struct {
 	tiles, providers   int
 	asJSON             bool
 	w                  io.Writer
+	lines              io.Writer // where news go: above the bar while there is one
 	bar                *mpb.Bar
 	mu                 sync.Mutex
 	parts              []tiles.Tile
@@ -90,6 +91,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	if d.asJSON {
 		d.w = io.Discard
 	}
+	d.lines = d.w
 	return d.run(cmd.Context(), cmd.OutOrStdout())
 }
 
@@ -125,7 +127,7 @@ func (d *demo) run(ctx context.Context, result io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.w, "All five processes are up after %.1f s\n", time.Since(began).Seconds())
+	fmt.Fprintf(d.w, "All %d processes are up after %.1f s\n", d.providers+2, time.Since(began).Seconds())
 	pool, err := d.render(ctx, c)
 	if err != nil {
 		return err
@@ -169,7 +171,13 @@ func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error)
 		g.Go(func() error { return d.worker(work, pool, files, queue) })
 	}
 	err = g.Wait()
+	if err != nil {
+		d.bar.Abort(false)
+	}
 	progress.Wait()
+	d.mu.Lock()
+	d.lines = d.w
+	d.mu.Unlock()
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -177,12 +185,19 @@ func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error)
 	return pool, d.assemble()
 }
 
+// startBar shows the progress on a terminal; lines of news then go above the
+// bar, elsewhere they are all there is.
 func (d *demo) startBar() *mpb.Progress {
-	out := io.Discard
-	if f, ok := d.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	f, ok := d.w.(*os.File)
+	onTerminal := ok && term.IsTerminal(int(f.Fd()))
+	var out io.Writer = io.Discard
+	if onTerminal {
 		out = f
 	}
 	p := mpb.New(mpb.WithOutput(out), mpb.WithWidth(48))
+	if onTerminal {
+		d.lines = p
+	}
 	d.bar = p.AddBar(int64(d.tiles), mpb.PrependDecorators(decor.Name("tiles "), decor.CountersNoUnit("%d/%d")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
 	return p
 }
@@ -292,19 +307,22 @@ func (d *demo) assemble() error {
 }
 
 func (d *demo) news(n rent.News) {
+	d.mu.Lock()
+	w := d.lines
+	d.mu.Unlock()
 	switch n.What {
 	case "agreement":
-		fmt.Fprintf(d.w, "%-12s agreement %s\n", n.Provider, short(n.Agreement, 12))
+		fmt.Fprintf(w, "%-12s agreement %s\n", n.Provider, short(n.Agreement, 12))
 	case "activity":
-		fmt.Fprintf(d.w, "%-12s activity  %s\n", n.Provider, short(n.Activity, 12))
+		fmt.Fprintf(w, "%-12s activity  %s\n", n.Provider, short(n.Activity, 12))
 	case "note":
-		fmt.Fprintf(d.w, "%-12s debit note over %s GLM accepted\n", n.Provider, n.Detail)
+		fmt.Fprintf(w, "%-12s debit note over %s GLM accepted\n", n.Provider, n.Detail)
 	case "invoice":
-		fmt.Fprintf(d.w, "%-12s invoice over %s GLM accepted\n", n.Provider, n.Detail)
+		fmt.Fprintf(w, "%-12s invoice over %s GLM accepted\n", n.Provider, n.Detail)
 	case "settled":
-		fmt.Fprintf(d.w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
+		fmt.Fprintf(w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
 	case "failed", "refused", "unpaid":
-		fmt.Fprintf(d.w, "%-12s %s: %s\n", n.Provider, n.What, printable(n.Detail))
+		fmt.Fprintf(w, "%-12s %s: %s\n", n.Provider, n.What, printable(n.Detail))
 	}
 }
 
