@@ -58,8 +58,8 @@ func runUp(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	me := node.Identity{}
-	if c.Bool("provider.enabled") && !noProvider {
+	me := node.Identity{Closed: noProvider || !c.Bool("provider.enabled")}
+	if !me.Closed {
 		me.Provider = providerOf(c, c.String("node.name"))
 	}
 	if secret := c.String("autoconf.id-secret"); secret != "" {

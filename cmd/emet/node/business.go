@@ -74,6 +74,11 @@ func (n *Node) verifiedPayments(ctx context.Context) ([]string, error) {
 func (n *Node) openForBusiness(ctx context.Context) error {
 	n.handler.listen(n.gossip.Hear)
 	for i, w := range n.o.Identities {
+		if w.Closed {
+			if _, err := n.Providers.Do(ctx, string(n.ids[i]), agent.Disable{By: operator}, operatorMeta(n.ids[i], "close/"+randomHex(8))); err != nil {
+				return err
+			}
+		}
 		if w.Provider == nil {
 			continue
 		}

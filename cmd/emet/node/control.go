@@ -77,6 +77,25 @@ func (r running) Stop(context.Context) error {
 	return nil
 }
 
+// Follow implements control.Daemon.
+func (r running) Follow(ctx context.Context, from uint64, hear func(control.Fact) error) error {
+	next := es.Position(from)
+	for {
+		for f, err := range r.l.Log.ReadAll(ctx, next, es.Filter{}) {
+			if err == nil {
+				err = hear(control.Show(f))
+			}
+			if err != nil {
+				return err
+			}
+			next = f.Position + 1
+		}
+		if err := r.l.Log.Wait(ctx, next, es.Filter{}); err != nil {
+			return err
+		}
+	}
+}
+
 func newKey() string { return "operator/" + randomHex(16) }
 
 // find resolves a node id or alias, "" to the default identity.

@@ -52,8 +52,10 @@ type Identity struct {
 	Secret string // hex; "" = random
 	// AppKeys are made when they are absent.
 	AppKeys []AppKey
-	// Provider makes the identity sell. nil = it does not, or goes on as before.
+	// Provider makes the identity sell. nil = it goes on as before.
 	Provider *Provider
+	// Closed makes an identity that sold stop selling.
+	Closed bool
 }
 
 // AppKey is a key for clients. Secret "" = random.
