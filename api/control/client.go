@@ -117,6 +117,34 @@ func (c *Client) Stop(ctx context.Context) error {
 	return err
 }
 
+// Follow implements Daemon.
+func (c *Client) Follow(ctx context.Context, from uint64, hear func(Fact) error) error {
+	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://emet/v1/log?from=%d", from), nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDaemon, errors.Unwrap(err))
+	}
+	defer res.Body.Close() //nolint:errcheck // it was read
+	if res.StatusCode != http.StatusOK {
+		return failure(res)
+	}
+	for dec := json.NewDecoder(res.Body); ; {
+		var f Fact
+		if err := dec.Decode(&f); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("%w: it stopped", ErrNoDaemon)
+		}
+		if err := hear(f); err != nil {
+			return err
+		}
+	}
+}
+
 // Identities implements Deps.
 func (c *Client) Identities(ctx context.Context) ([]Identity, error) {
 	return call[[]Identity](ctx, c, "GET", "/v1/identities", nil, nil)

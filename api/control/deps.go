@@ -2,9 +2,11 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
+	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/provider/agent"
 )
@@ -51,6 +53,48 @@ type Daemon interface {
 	Status(ctx context.Context) (Status, error)
 	// Stop ends the node. It returns before the node is gone.
 	Stop(ctx context.Context) error
+	// Follow hands over the facts of the log from a position on, those to come
+	// too, until ctx ends or hear fails.
+	Follow(ctx context.Context, from uint64, hear func(Fact) error) error
+}
+
+// Fact is a fact of the log as people and scripts read it.
+type Fact struct {
+	Position uint64          `json:"position"`
+	Recorded time.Time       `json:"recorded"`
+	Stream   string          `json:"stream"`
+	Revision int64           `json:"revision"`
+	Type     string          `json:"type"`
+	ID       string          `json:"id"`
+	Story    string          `json:"story,omitzero"` // correlation id
+	Cause    *uint64         `json:"cause,omitzero"` // position
+	Actor    string          `json:"actor,omitzero"`
+	Identity string          `json:"identity,omitzero"`
+	Subject  string          `json:"subject,omitzero"` // whose key seals the data in the log
+	Erased   bool            `json:"erased,omitzero"`  // the key is gone, so is the data
+	Data     json.RawMessage `json:"data"`
+	Meta     json.RawMessage `json:"meta"`
+	Leaf     string          `json:"leaf,omitzero"` // hash of the fact in the tree
+}
+
+// Show is a fact as [Fact].
+func Show(r es.Recorded) Fact {
+	f := Fact{
+		Position: uint64(r.Position), Recorded: r.Recorded, Stream: string(r.Stream), Revision: int64(r.Revision), Type: r.Type,
+		ID: r.ID.String(), Story: r.Info.Correlation, Actor: string(r.Info.Actor), Identity: r.Info.Identity, Subject: r.Subject,
+		Data: json.RawMessage(r.Event.Data), Meta: json.RawMessage(r.Meta),
+	}
+	if r.Info.Cause != nil {
+		cause := uint64(*r.Info.Cause)
+		f.Cause = &cause
+	}
+	if _, gone := r.Data.(es.Erased); gone {
+		f.Erased, f.Data = true, json.RawMessage("null")
+	}
+	if r.Leaf != (es.Hash{}) {
+		f.Leaf = r.Leaf.String()
+	}
+	return f
 }
 
 // Status is what a running node says of itself.

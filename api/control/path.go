@@ -22,8 +22,8 @@ func Path(dataDir, defaultDataDir string) string {
 	if p, ok := strings.CutPrefix(os.Getenv("GSB_URL"), "unix:"); ok && p != "" {
 		return strings.TrimPrefix(p, "//")
 	}
-	dir := real(dataDir)
-	if dir == real(defaultDataDir) {
+	dir := canonical(dataDir)
+	if dir == canonical(defaultDataDir) {
 		return filepath.Join(runtimeDir(), "emet.sock")
 	}
 	if p := filepath.Join(dir, "emet.sock"); len(p) < maxSocketPath {
@@ -40,8 +40,8 @@ func runtimeDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("emet-%d", os.Getuid()))
 }
 
-// real is the one name of a directory.
-func real(dir string) string {
+// canonical is the one name of a directory.
+func canonical(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
@@ -50,3 +50,6 @@ func real(dir string) string {
 	}
 	return dir
 }
+
+// SameDir says whether two names are of one directory.
+func SameDir(a, b string) bool { return canonical(a) == canonical(b) }

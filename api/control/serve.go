@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func Serve(ctx context.Context, path string, d Daemon) error {
 func ServeOn(ctx context.Context, l net.Listener, d Daemon) error {
 	s := &http.Server{
 		Handler: Handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		BaseContext: func(net.Listener) context.Context { return ctx }, // who follows the log is let go
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
@@ -51,6 +52,8 @@ func Handler(d Daemon) http.Handler {
 	m := http.NewServeMux()
 	m.Handle("GET /v1/status", get(d.Status))
 	m.Handle("POST /v1/stop", answer(func(r *http.Request) (any, error) { return nil, d.Stop(r.Context()) }))
+
+	m.Handle("GET /v1/log", follow(d))
 
 	m.Handle("GET /v1/identities", get(d.Identities))
 	m.Handle("POST /v1/identities", with(d.CreateIdentity))
@@ -115,6 +118,27 @@ func with[Q, T any](f func(context.Context, Q) (T, error)) http.Handler {
 			return nil, err
 		}
 		return f(r.Context(), q)
+	})
+}
+
+// follow writes one fact a line as they come.
+func follow(d Daemon) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
+		if err != nil {
+			answer(func(*http.Request) (any, error) { return nil, fmt.Errorf("%w: from is no position", ErrBad) }).ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		out := http.NewResponseController(w)
+		out.Flush() //nolint:errcheck // Encode tells when nobody listens
+		enc := json.NewEncoder(w)
+		d.Follow(r.Context(), from, func(f Fact) error { //nolint:errcheck // it ends when nobody listens
+			if err := enc.Encode(f); err != nil {
+				return err
+			}
+			return out.Flush()
+		})
 	})
 }
 

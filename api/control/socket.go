@@ -20,7 +20,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := makeSafe(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	if err := clear(path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -66,8 +66,8 @@ func safe(dir string) error {
 	return nil
 }
 
-// clear removes a socket that nobody listens on.
-func clear(path string) error {
+// removeStale removes a socket that nobody listens on.
+func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/cmd/emet/node"
+)
+
+func newStoreCommand() *cobra.Command {
+	verify := &cobra.Command{
+		Use: "verify", Short: "Check every frame, chain and leaf of the log", Args: cobra.NoArgs,
+		Long: `verify reads the whole log and checks every checksum, chain, leaf, payload and
+position. It changes nothing and needs no lock: beside a running node it checks
+what was there at this moment. Damage is named by file, byte and position, and
+the exit code is 1.`,
+		Example: "  emet store verify\n  emet store verify -d ./node --json",
+		RunE:    runVerify,
+	}
+	rebuild := &cobra.Command{
+		Use: "rebuild-views", Short: "Make all views anew from the log", Args: cobra.NoArgs,
+		Long:    "rebuild-views throws the views away and folds the log again. The node must not run.",
+		Example: "  emet store rebuild-views -d ./node",
+		RunE:    runRebuild,
+	}
+	info := &cobra.Command{
+		Use: "info", Short: "Show which log this is and how long it is", Args: cobra.NoArgs,
+		Example: "  emet store info --json",
+		RunE:    readingLog(runStoreInfo),
+	}
+	for _, c := range []*cobra.Command{verify, rebuild, info} {
+		jsonFlag(c)
+	}
+	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info)
+}
+
+type damage struct {
+	File          string `json:"file"`
+	Offset        int64  `json:"offset"` // bytes
+	FirstPosition uint64 `json:"firstPosition"`
+	LastPosition  uint64 `json:"lastPosition"`
+	What          string `json:"what"`
+}
+
+type verified struct {
+	OK         bool     `json:"ok"`
+	Dir        string   `json:"dir"`
+	Events     uint64   `json:"events"`
+	Segments   int      `json:"segments"`
+	Frames     int      `json:"frames"`
+	Bytes      int64    `json:"bytes"`
+	Root       string   `json:"root"` // of the tree, "" when there is damage
+	Unfinished int64    `json:"unfinishedBytes"`
+	Damage     []damage `json:"damage"`
+}
+
+func runVerify(cmd *cobra.Command, _ []string) error {
+	c, err := configOf(cmd, nil)
+	if err != nil {
+		return err
+	}
+	if !node.HasData(c.Dir()) {
+		return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
+	}
+	report, err := segment.Verify(c.Dir("store"))
+	if err != nil {
+		return err
+	}
+	v := verified{
+		OK: len(report.Damage) == 0, Dir: c.Dir("store"), Events: report.Events, Segments: report.Segments, Frames: report.Frames,
+		Bytes: report.Bytes, Unfinished: report.Unfinished, Damage: []damage{},
+	}
+	if v.OK {
+		v.Root = report.Root.String()
+	}
+	for _, d := range report.Damage {
+		v.Damage = append(v.Damage, damage{d.File, d.Offset, uint64(d.FirstPosition), uint64(d.LastPosition), d.What})
+	}
+	if asksJSON(cmd) {
+		err = printJSON(cmd.OutOrStdout(), v)
+	} else {
+		sayVerified(cmd, v, report.Damage)
+	}
+	if err == nil && !v.OK {
+		return exitCode(exitFailed)
+	}
+	return err
+}
+
+func sayVerified(cmd *cobra.Command, v verified, found []segment.Damage) {
+	for _, d := range found {
+		fmt.Fprintf(cmd.ErrOrStderr(), "damaged: %s\n", printable(d.Error()))
+	}
+	if !v.OK {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d places are damaged\n", v.Dir, len(found))
+		return
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d events in %d segments are as they were written\n", v.Dir, v.Events, v.Segments)
+	fmt.Fprintf(w, "root %s\n", v.Root)
+	if v.Unfinished > 0 {
+		fmt.Fprintf(w, "%d bytes at the end belong to an append that was never acknowledged; the next start removes them\n", v.Unfinished)
+	}
+}
+
+func runRebuild(cmd *cobra.Command, _ []string) error {
+	c, err := configOf(cmd, nil)
+	if err != nil {
+		return err
+	}
+	if !node.HasData(c.Dir()) {
+		return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
+	}
+	l, err := node.OpenLedger(cmd.Context(), node.Options{Dir: c.Dir(), Version: version})
+	if err != nil {
+		return explain(err)
+	}
+	type rebuilt struct {
+		View     string `json:"view"`
+		Position uint64 `json:"position"` // events it has seen
+	}
+	var out []rebuilt
+	for _, v := range l.Views() {
+		if err = v.Rebuild(cmd.Context()); err != nil {
+			break
+		}
+		out = append(out, rebuilt{v.Name(), uint64(v.Position())})
+	}
+	if err = errors.Join(err, l.Close()); err != nil {
+		return explain(err)
+	}
+	if asksJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), out)
+	}
+	for _, v := range out {
+		fmt.Fprintf(cmd.OutOrStdout(), "%-9s made anew from %d events\n", v.View, v.Position)
+	}
+	return nil
+}
+
+func runStoreInfo(cmd *cobra.Command, _ []string, r *node.Reading) error {
+	id := r.Store.LogID()
+	size, root := r.Store.Root()
+	c, err := configOf(cmd, nil)
+	if err != nil {
+		return err
+	}
+	bytes := int64(0)
+	segments, _ := filepath.Glob(c.Dir("store", "seg", "*.elog"))
+	for _, s := range segments {
+		if info, err := os.Stat(s); err == nil {
+			bytes += info.Size()
+		}
+	}
+	info := struct {
+		Dir      string `json:"dir"`
+		LogID    string `json:"logId"`
+		Engine   string `json:"engine"`
+		Events   uint64 `json:"events"`
+		Root     string `json:"root"`
+		Segments int    `json:"segments"`
+		Bytes    int64  `json:"bytes"`
+	}{c.Dir("store"), hex.EncodeToString(id[:]), r.Store.Caps().Name, size, root.String(), len(segments), bytes}
+	if asksJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), info)
+	}
+	pairs(cmd.OutOrStdout(), [2]string{"directory", info.Dir}, [2]string{"log", info.LogID}, [2]string{"engine", info.Engine},
+		[2]string{"events", fmt.Sprint(info.Events)}, [2]string{"root", info.Root},
+		[2]string{"segments", fmt.Sprintf("%d (%d bytes)", info.Segments, info.Bytes)})
+	return nil
+}
