@@ -143,7 +143,11 @@ func (s *Store) add(body []byte, segment *file, f frame) {
 
 // flush makes the batch durable, then visible, then answers it.
 func (s *Store) flush() {
+	if len(s.buf) > 0 {
+		fault(beforeWrite)
+	}
 	if len(s.buf) > 0 && s.sync() == nil {
+		fault(afterDurable)
 		s.treeMu.Lock()
 		s.tree.size, s.tree.edge = s.grown.size, append(s.tree.edge[:0], s.grown.edge...)
 		s.treeMu.Unlock()
