@@ -118,8 +118,8 @@ commands, bills and payments can be read back, with their causes, for ever.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRunCommand(), newUpCommand(), newDevCommand(), newDemoCommand(), newDevchainCommand(),
-
-		newConfigCommand(), newVersionCommand(),
+		newLogCommand(), newAgreementCommand(), newActivityCommand(), newMoneyCommand(), newProviderCommand(),
+		newIDCommand(), newAppKeyCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(),
 	)
 	return root
 }
