@@ -23,6 +23,7 @@ type Deadlines struct {
 // the next deadline or the next fact, until ctx ends.
 func (d *Deadlines) Run(ctx context.Context) error {
 	book := &expiry.Book{Policy: d.Policy}
+	book.Policy.Started = time.Now().UTC()
 	facts := make(chan es.Message)
 	failed := make(chan error, 1)
 	following, cancel := context.WithCancel(ctx)

@@ -30,12 +30,16 @@ var Hears = []string{
 	"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
 	"cycle.configured.v1", "cycle.run_requested.v1",
 	"bill.opened.v1", "bill.note_received.v1", "bill.invoice_received.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.settled.v1",
+	"bill.note_issued.v1", "bill.note_delivered.v1", "bill.note_accepted_by_peer.v1", "bill.note_rejected_by_peer.v1", "bill.note_cancelled.v1",
 }
 
 // Policy is how long a provider waits for things that nothing else ends.
 type Policy struct {
 	// IdleAgreement is how long an agreement may have no activity. 0 = for ever.
 	IdleAgreement time.Duration
+	// Started is when this process began to listen. Nobody can be late with
+	// what could not have been heard before. Zero = always.
+	Started time.Time
 }
 
 // Book folds facts into deadlines. Its zero value needs a Policy only.
@@ -58,6 +62,7 @@ func (b *Book) Hear(r es.Recorded) {
 	b.hearMarket(r)
 	b.hearAgreement(r)
 	b.hearPayment(r)
+	b.hearNotes(r)
 }
 
 // Next returns the earliest deadline.

@@ -41,9 +41,12 @@ func (b *Book) hearMarket(r es.Recorded) {
 
 // deal is what a provider's deadlines need of an agreement.
 type deal struct {
-	expires time.Time // golem.srv.comp.expiration of the demand
-	alive   int       // activities
-	holds   bool
+	expires      time.Time     // golem.srv.comp.expiration of the demand
+	acceptWithin time.Duration // agreed time to accept a debit note, 0 = none
+	alive        int           // activities
+	holds        bool
+	byAgent      bool   // somebody else runs this deal over REST
+	notes        []note // of which something is still awaited, in order
 }
 
 // hearAgreement: an agreement must be approved by validTo, a commit must come
@@ -65,10 +68,11 @@ func (b *Book) hearAgreement(r es.Recorded) {
 		b.set(r, "validTo/"+stream, b.validTo[stream], expire)
 	case agreement.Received:
 		b.set(r, "validTo/"+stream, e.Terms.ValidTo, expire)
-		b.deals[e.AgreementID] = deal{expires: terms.Parse(e.Terms.DemandProperties).Millis(terms.Expiration)}
+		b.deals[e.AgreementID] = agreed(e.Terms)
 	case agreement.ApprovalRequested:
 		b.set(r, "commit/"+stream, e.Deadline, order(func(at time.Time) agreement.Command { return agreement.TimeoutApproval{At: at} }))
 		b.commitBy[stream] = e.Deadline
+		b.approver(e.AgreementID, r.Info.Actor)
 	case agreement.ApprovalDelivered: // while the approval was under way, its deadline kept silent
 		b.set(r, "commit/"+stream, b.commitBy[stream], order(func(at time.Time) agreement.Command { return agreement.TimeoutApproval{At: at} }))
 	case agreement.ApprovalFailed:
@@ -86,7 +90,7 @@ func (b *Book) hearAgreement(r es.Recorded) {
 		delete(b.validTo, stream)
 		delete(b.commitBy, stream)
 		if identity.Side(stream[:1]) == identity.Provider {
-			delete(b.deals, stream[2:])
+			b.over(stream[2:])
 		}
 	case activity.Created:
 		if e.Side == identity.Provider {
@@ -96,6 +100,24 @@ func (b *Book) hearAgreement(r es.Recorded) {
 		if identity.Side(stream[:1]) == identity.Provider {
 			b.free(r)
 		}
+	}
+}
+
+func agreed(t agreement.Terms) deal {
+	demand := terms.Parse(t.DemandProperties)
+	d := deal{expires: demand.Millis(terms.Expiration)}
+	if within := terms.Parse(t.OfferProperties).Seconds(terms.AcceptTimeout); within == demand.Seconds(terms.AcceptTimeout) {
+		d.acceptWithin = within
+	}
+	return d
+}
+
+// approver remembers whether the built-in provider approved, or an agent that
+// looks after its agreements by itself.
+func (b *Book) approver(id string, by es.Actor) {
+	if d, ok := b.deals[id]; ok {
+		d.byAgent = by == es.ActorREST
+		b.deals[id] = d
 	}
 }
 
@@ -110,13 +132,13 @@ func (b *Book) approved(r es.Recorded, id string, order func(func(time.Time) agr
 }
 
 func (b *Book) idle(r es.Recorded, id string) {
-	if b.Policy.IdleAgreement <= 0 {
+	if b.Policy.IdleAgreement <= 0 || b.deals[id].byAgent {
 		return
 	}
 	stream := agreement.StreamID(identity.Provider, id)
 	b.set(r, "idle/"+stream, r.Recorded.Add(b.Policy.IdleAgreement), func(time.Time) es.Order {
 		return es.Order{Category: agreement.Category, ID: stream, Command: agreement.Terminate{
-			By: own, Reason: `{"message":"No activity was created in time","golem.provider.code":"NoActivity"}`,
+			By: own, Reason: `{"golem.provider.code":"NoActivity","message":"No activity created within ` + short(b.Policy.IdleAgreement) + `"}`,
 		}}
 	})
 }
