@@ -45,6 +45,7 @@ var settings = []setting{
 	{"market.ttl", "1h", []string{"DEFAULT_SUBSCRIPTION_TTL"}, "life of an offer or demand"},
 	{"market.max-agreements", "1", []string{"MAX_SIMULTANEOUS_AGREEMENTS"}, "agreements that a provider serves at once"},
 	{"activity.unresponsive", "5s", nil, "silence after which an exe-unit counts as unresponsive"},
+	{"activity.provider-lost", "30s", nil, "how long a provider may be out of reach before its running work counts as lost"},
 	{"activity.wall-clock", "0s", nil, "longest time one command may run, 0 = no limit"},
 	{"activity.orphan-after", "10m", nil, "how long an exe-unit lives on without its daemon"},
 	{"payment.networks", "", nil, "payment networks to serve, comma separated (default: those with an RPC URL)"},
@@ -161,7 +162,7 @@ func (c *Config) Validate() error {
 	bad := func(key, why string) {
 		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, c.String(key), c.source[key], why))
 	}
-	for _, key := range []string{"market.ttl", "activity.unresponsive", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
+	for _, key := range []string{"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
 		"provider.debit-note-interval", "provider.debit-note-interval-min", "provider.payment-timeout", "provider.idle-agreement"} {
 		if v := c.String(key); v != "" {
 			if _, err := parseDuration(v); err != nil {

@@ -143,7 +143,7 @@ func devNodeOptions(o devOptions, chains *dev.Chains) node.Options {
 	}
 	opts := node.Options{
 		Dir: o.Dir, Version: version, Logger: o.Logger, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
-		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 90 * time.Second, Unresponsive: 5 * time.Second,
+		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 90 * time.Second, Unresponsive: 5 * time.Second, ProviderLost: 3 * time.Second,
 		OrphanAfter: 15 * time.Second, AllowLoopback: true,
 		Identities: []node.Identity{{Alias: "requestor", AppKeys: []node.AppKey{{Name: "dev"}}}},
 	}

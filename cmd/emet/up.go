@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/emet-node/emet/api/control"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/payment/onchain"
@@ -129,11 +130,11 @@ func nodeOptions(c *Config) (node.Options, error) {
 		return node.Options{}, usageError{err}
 	}
 	o := node.Options{
-		Dir: c.Dir(), Version: version, Logger: newLogger(c), SegmentBytes: int64(c.Int("store.segment-mib")) << 20, Listen: listen,
+		Dir: c.Dir(), Socket: control.Path(c.Dir(), defaultDataDir()), Version: version, Logger: newLogger(c), SegmentBytes: int64(c.Int("store.segment-mib")) << 20, Listen: listen,
 		AllowOrigins: c.List("rest.allow-origin"), Net: node.Network{Name: c.String("net.name"), Listen: c.List("net.listen"), Bootstrap: c.List("net.bootstrap")},
 		Chains: chainURLs(c), DefaultNetwork: c.String("payment.default-network"), Cycle: c.Duration("payment.cycle"),
 		SkipValidation: c.Bool("payment.skip-validation"), TTL: c.Duration("market.ttl"), IdleAgreement: c.Duration("provider.idle-agreement"),
-		Unresponsive: c.Duration("activity.unresponsive"), WallClock: c.Duration("activity.wall-clock"),
+		Unresponsive: c.Duration("activity.unresponsive"), ProviderLost: c.Duration("activity.provider-lost"), WallClock: c.Duration("activity.wall-clock"),
 		OrphanAfter: c.Duration("activity.orphan-after"), AllowLoopback: c.Bool("provider.allow-loopback"),
 	}
 	return o, nil

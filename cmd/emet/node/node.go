@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/emet-node/emet/adapters/net/libp2p"
 	"github.com/emet-node/emet/adapters/offerbook"
 	"github.com/emet-node/emet/adapters/secrets"
+	"github.com/emet-node/emet/api/control"
 	"github.com/emet-node/emet/api/gsb"
 	"github.com/emet-node/emet/api/rest"
 	"github.com/emet-node/emet/domain/es"
@@ -68,6 +70,7 @@ type Node struct {
 	time     *effects.Deadlines
 
 	listener net.Listener
+	socket   net.Listener // of the operator; nil = none
 	running  chan struct{} // closed when Run has begun
 	rest     http.Handler
 	log      *slog.Logger
@@ -90,6 +93,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		return nil, err
 	}
 	if n.Ledger, err = OpenLedger(ctx, n.o); err != nil {
+		return nil, err
+	}
+	if err = n.openSocket(); err != nil {
 		return nil, err
 	}
 	n.Aggregates = newAggregates(n.Log)
@@ -160,7 +166,7 @@ func (n *Node) wireActivities() {
 	n.buyer = &activities.Requestor{Activities: n.Activities, Batches: n.Batches, Peers: n.peers}
 	n.follower = &activities.Follower{
 		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Peers: n.peers, Blobs: blobStore{n.Blobs}, Logger: n.log,
-		GiveUp: 30 * time.Second,
+		GiveUp: cmp.Or(n.o.ProviderLost, 30*time.Second),
 		OpenBatches: func(ctx context.Context) ([]activities.OpenBatch, error) {
 			return openBatches(n.Store, identity.Requestor)(ctx, "")
 		},
@@ -247,6 +253,8 @@ func (n *Node) inbound() peer.Handler {
 
 // Run serves until ctx ends or something that the node cannot do without fails.
 func (n *Node) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	run := func(what string, f func(context.Context) error) {
 		g.Go(func() error {
@@ -267,6 +275,9 @@ func (n *Node) Run(ctx context.Context) error {
 	run("provider", n.openForBusiness)
 	run("REST", n.serve)
 	run("log", n.watchLog)
+	if n.socket != nil {
+		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
+	}
 	close(n.running)
 	return g.Wait()
 }
@@ -321,6 +332,9 @@ func (n *Node) Close() error {
 	var errs []error
 	if n.listener != nil {
 		_ = n.listener.Close()
+	}
+	if n.socket != nil {
+		_ = n.socket.Close()
 	}
 	if n.peers != nil {
 		errs = append(errs, n.peers.Close())

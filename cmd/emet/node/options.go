@@ -20,6 +20,7 @@ type Options struct {
 
 	Listen       string // host:port of REST
 	AllowOrigins []string
+	Socket       string // path of the operator's socket; "" = none
 
 	Net Network
 	// Identities are made when they are absent; the first is the default one.
@@ -34,6 +35,7 @@ type Options struct {
 	TTL           time.Duration // of subscriptions
 	IdleAgreement time.Duration
 	Unresponsive  time.Duration
+	ProviderLost  time.Duration // out of reach for so long: its work is lost; 0 = 30 s
 	WallClock     time.Duration
 	OrphanAfter   time.Duration
 	AllowLoopback bool
