@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emet-node/emet/adapters/chain/dev"
+	"github.com/emet-node/emet/api/control"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/provider/agent"
@@ -142,7 +143,7 @@ func devNodeOptions(o devOptions, chains *dev.Chains) node.Options {
 		}
 	}
 	opts := node.Options{
-		Dir: o.Dir, Version: version, Logger: o.Logger, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
+		Dir: o.Dir, Socket: control.Path(o.Dir, defaultDataDir()), Version: version, Logger: o.Logger, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
 		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 90 * time.Second, Unresponsive: 5 * time.Second, ProviderLost: 3 * time.Second,
 		OrphanAfter: 15 * time.Second, AllowLoopback: true,
 		Identities: []node.Identity{{Alias: "requestor", AppKeys: []node.AppKey{{Name: "dev"}}}},

@@ -60,6 +60,23 @@ func (n *Node) Control(stop func()) control.Daemon {
 	}
 }
 
+// openSocket listens for the operator. A directory in which others could take
+// its place is no reason not to start: the operator is told, and goes without.
+func (n *Node) openSocket() (err error) {
+	if n.o.Socket == "" {
+		return nil
+	}
+	l, err := control.Listen(n.o.Socket)
+	if errors.Is(err, control.ErrUnsafe) {
+		n.log.Warn("commands cannot reach this node", "error", err)
+		return nil
+	}
+	if err == nil {
+		n.socket = l
+	}
+	return err
+}
+
 // Status implements control.Daemon.
 func (r running) Status(ctx context.Context) (control.Status, error) {
 	head, err := r.l.Store.Head(ctx)
