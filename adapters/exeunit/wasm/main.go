@@ -15,10 +15,18 @@ import (
 )
 
 // Main is the runtime process, "emet runtime-wasm": it serves requests on its
-// standard input, reports on its standard output, and ends with its input. It
-// returns the exit code.
-func Main([]string) int {
+// standard input, reports on its standard output, and ends with its input.
+// Asked to test itself (see [Test]), it does that instead. It returns the exit
+// code.
+func Main(args []string) int {
 	restrict()
+	if len(args) > 0 && args[0] == selfTest {
+		if err := testHere(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	err := Serve(context.Background(), os.Stdin, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "runtime-wasm:", err)

@@ -310,8 +310,22 @@ func TestServeSpeaksTheProtocol(t *testing.T) {
 	}
 }
 
+// TestMain lets the test binary be run again as the runtime process.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == exeunit.WASMCommand {
+		os.Exit(Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
 func TestTheSelfTestPassesHere(t *testing.T) {
-	if err := Test(t.Context()); err != nil {
+	if err := Test(t.Context(), ""); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestASelfTestThatFailsIsTold(t *testing.T) {
+	if err := Test(t.Context(), "/bin/false"); err == nil {
+		t.Error("a program that fails proved something")
 	}
 }

@@ -99,7 +99,7 @@ func (n *Node) sell(ctx context.Context, id identity.NodeID, p Provider) error {
 	}
 	runtime := agent.Runtime{Counters: wasmCounters, Engine: "wazero", Isolation: "process", Name: "wasmtime", Version: wasmVersion}
 	failure := ""
-	if err := wasm.Test(ctx); err != nil {
+	if err := wasm.Test(ctx, n.o.Program); err != nil {
 		failure = err.Error()
 		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
 	}

@@ -70,7 +70,7 @@ type Node struct {
 	time     *effects.Deadlines
 
 	listener net.Listener
-	socket   net.Listener // of the operator; nil = none
+	socket   net.Listener  // of the operator; nil = none
 	running  chan struct{} // closed when Run has begun
 	rest     http.Handler
 	log      *slog.Logger
