@@ -78,6 +78,9 @@ func runUp(cmd *cobra.Command, _ []string) error {
 	defer n.Close() //nolint:errcheck // the log is durable without it
 	served := make(chan error, 1)
 	go func() { served <- n.Run(ctx) }()
+	if me.Provider != nil {
+		awaitOffer(ctx, n, o.Logger)
+	}
 	if err := announce(ctx, cmd.OutOrStdout(), n, export); err != nil {
 		return errors.Join(err, <-served)
 	}
@@ -88,6 +91,16 @@ func runUp(cmd *cobra.Command, _ []string) error {
 		n.EndUnits(stop)
 	}
 	return err
+}
+
+// awaitOffer waits a while until the provider has its offer on the market; a
+// node whose runtime failed its test serves all the same.
+func awaitOffer(ctx context.Context, n *node.Node, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := n.Ready(ctx, n.Identity(0)); err != nil {
+		log.Warn("the provider has no offer on the market yet", "error", err)
+	}
 }
 
 // announce tells that the node is ready, in lines that a shell can take.
@@ -131,7 +144,7 @@ func nodeOptions(c *Config) (node.Options, error) {
 	}
 	o := node.Options{
 		Dir: c.Dir(), Socket: control.Path(c.Dir(), defaultDataDir()), Version: version, Logger: newLogger(c), SegmentBytes: int64(c.Int("store.segment-mib")) << 20, Listen: listen,
-		AllowOrigins: c.List("rest.allow-origin"), Net: node.Network{Name: c.String("net.name"), Listen: c.List("net.listen"), Bootstrap: c.List("net.bootstrap")},
+		AllowOrigins: c.List("rest.allow-origin"), AllowAnyOrigin: c.Bool("rest.allow-any-origin"), Net: node.Network{Name: c.String("net.name"), Listen: c.List("net.listen"), Bootstrap: c.List("net.bootstrap")},
 		Chains: chainURLs(c), DefaultNetwork: c.String("payment.default-network"), Cycle: c.Duration("payment.cycle"),
 		SkipValidation: c.Bool("payment.skip-validation"), TTL: c.Duration("market.ttl"), IdleAgreement: c.Duration("provider.idle-agreement"),
 		Unresponsive: c.Duration("activity.unresponsive"), ProviderLost: c.Duration("activity.provider-lost"), WallClock: c.Duration("activity.wall-clock"),
