@@ -1,0 +1,357 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// patient sends a request again while nobody answers, with one key for all
+// tries.
+type patient struct{}
+
+const againAfter = 50 * time.Millisecond
+
+func (*patient) RoundTrip(r *http.Request) (*http.Response, error) {
+	key := uuid.NewString()
+	var last error
+	for r.Context().Err() == nil {
+		again := r.Clone(r.Context())
+		again.Header.Set("Idempotency-Key", key)
+		if r.GetBody != nil {
+			body, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			again.Body = body
+		}
+		resp, err := http.DefaultTransport.RoundTrip(again)
+		if err == nil {
+			var b []byte
+			b, err = io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err == nil {
+				resp.Body = io.NopCloser(bytes.NewReader(b))
+				return resp, nil
+			}
+		}
+		last = err
+		select {
+		case <-r.Context().Done():
+		case <-time.After(againAfter):
+		}
+	}
+	return nil, errors.Join(r.Context().Err(), last)
+}
+
+// deal is what the driver learnt.
+type deal struct {
+	allocation, demand, agreement, activity, invoice string
+	batches                                          []string
+	amount                                           string
+	stdout                                           string
+}
+
+// trace drives one rental as golem-js does: the same calls in the same order.
+type trace struct {
+	c       *client.Client
+	image   string
+	session string
+	begun   time.Time
+	log     func(format string, args ...any)
+	deal
+}
+
+const platform = "erc20-hoodi-tglm"
+
+// rent runs the whole rental until the invoice is accepted.
+func (d *trace) rent(ctx context.Context) error {
+	d.session, d.begun = uuid.NewString(), time.Now()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"publish", d.publish}, {"agree", d.agree}, {"activity", d.start}, {"commands", d.work}, {"end", d.end}, {"accept", d.accept}, {"release", d.release},
+	} {
+		begun := time.Now()
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		d.log("%s: %v", step.name, time.Since(begun).Round(time.Millisecond))
+	}
+	return nil
+}
+
+func (d *trace) publish(ctx context.Context) error {
+	if err := d.c.Do(ctx, "GET", "/version/get", nil, nil); err != nil {
+		return err
+	}
+	if _, err := d.c.Me(ctx); err != nil {
+		return err
+	}
+	a, err := d.c.CreateAllocation(ctx, client.Allocation{Platform: platform, Total: "2", Timeout: time.Now().Add(time.Hour).UTC()})
+	if err != nil {
+		return err
+	}
+	d.allocation = a.ID
+	deco, err := d.c.DecorateDemand(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	d.demand, err = d.c.Subscribe(ctx, d.offering(deco, false))
+	return err
+}
+
+func (d *trace) offering(deco client.Decoration, chosen bool) client.Offering {
+	o := client.Offering{Properties: map[string]any{
+		"golem.srv.caps.multi-activity": true, "golem.node.debug.subnet": "public",
+		"golem.srv.comp.expiration": d.begun.Add(time.Hour).UnixMilli(), "golem.srv.comp.task_package": d.image,
+		"golem.com.scheme.payu.debit-note.interval-sec?": 120, "golem.com.scheme.payu.payment-timeout-sec?": 43200,
+		"golem.com.payment.debit-notes.accept-timeout?": 120,
+	}}
+	for _, kv := range deco.Properties {
+		o.Properties[kv.Key] = kv.Value
+	}
+	if chosen {
+		o.Properties["golem.com.payment.chosen-platform"] = platform
+	}
+	clauses := append([]string{"(golem.com.pricing.model=linear)", "(golem.node.debug.subnet=public)", "(golem.runtime.name=wasmtime)"}, deco.Constraints...)
+	o.Constraints = "(&" + strings.Join(clauses, "\n\t") + ")"
+	return o
+}
+
+// agree negotiates until a proposal became an approved agreement.
+func (d *trace) agree(ctx context.Context) error {
+	deco, err := d.c.DecorateDemand(ctx, d.allocation)
+	if err != nil {
+		return err
+	}
+	initial, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Initial" })
+	if err != nil {
+		return fmt.Errorf("initial proposal: %w", err)
+	}
+	mine, err := d.c.Counter(ctx, d.demand, initial.ID, d.offering(deco, true))
+	if err != nil {
+		return err
+	}
+	if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
+		return err
+	}
+	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && p.Prev == mine })
+	if err != nil {
+		return fmt.Errorf("draft: %w", err)
+	}
+	if d.agreement, err = d.c.CreateAgreement(ctx, draft.ID, time.Now().Add(time.Hour)); err != nil {
+		return err
+	}
+	if err := d.c.Confirm(ctx, d.agreement, d.session); err != nil {
+		return err
+	}
+	if err := d.c.WaitApproval(ctx, d.agreement, 60*time.Second); err != nil {
+		return err
+	}
+	return d.isState(ctx, "Approved")
+}
+
+func (d *trace) await(ctx context.Context, want func(client.Proposal) bool) (client.Proposal, error) {
+	for {
+		events, err := d.c.DemandEvents(ctx, d.demand, 5*time.Second)
+		if err != nil {
+			return client.Proposal{}, err
+		}
+		for _, e := range events {
+			if e.Proposal != nil && want(*e.Proposal) {
+				return *e.Proposal, nil
+			}
+			if e.Proposal == nil {
+				return client.Proposal{}, fmt.Errorf("%s of %s: %s", e.Type, e.ID, e.Reason)
+			}
+		}
+	}
+}
+
+func (d *trace) isState(ctx context.Context, want string) error {
+	var a struct {
+		State string `json:"state"`
+	}
+	err := d.c.Do(ctx, "GET", "/market-api/v1/agreements/"+d.agreement, nil, &a)
+	if err == nil && a.State != want {
+		err = fmt.Errorf("agreement is %s, want %s", a.State, want)
+	}
+	return err
+}
+
+func (d *trace) start(ctx context.Context) (err error) {
+	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 30*time.Second); err != nil {
+		return err
+	}
+	if err := d.c.Unsubscribe(ctx, d.demand); err != nil {
+		return err
+	}
+	return d.refresh(ctx)
+}
+
+// refresh is what golem-js asks after nearly every step.
+func (d *trace) refresh(ctx context.Context) error {
+	var of string
+	if err := d.c.Do(ctx, "GET", "/activity-api/v1/activity/"+d.activity+"/agreement", nil, &of); err != nil {
+		return err
+	}
+	if of != d.agreement {
+		return fmt.Errorf("the activity is of agreement %s", of)
+	}
+	if err := d.c.Do(ctx, "GET", "/market-api/v1/agreements/"+d.agreement, nil, nil); err != nil {
+		return err
+	}
+	// The provider may be down this moment: golem-js asks again, too.
+	return d.tries(ctx, func() error {
+		if _, err := d.c.ActivityState(ctx, d.activity); err != nil {
+			return err
+		}
+		_, err := d.c.Usage(ctx, d.activity)
+		return err
+	})
+}
+
+// tries repeats what fails while the provider is out of reach.
+func (d *trace) tries(ctx context.Context, f func() error) error {
+	for begun := time.Now(); ; {
+		err := f()
+		if err == nil || client.StatusOf(err) != http.StatusInternalServerError || time.Since(begun) > 30*time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// work deploys, starts, runs the guest twice and moves a file.
+func (d *trace) work(ctx context.Context) error {
+	capture := map[string]any{"atEnd": map[string]any{"format": "string"}}
+	run := func(args ...string) map[string]any {
+		return map[string]any{"run": map[string]any{"entry_point": "echo", "args": args, "capture": map[string]any{"stdout": capture, "stderr": capture}}}
+	}
+	if _, err := d.exec(ctx, map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}}); err != nil {
+		return fmt.Errorf("deploy and start: %w", err)
+	}
+	results, err := d.exec(ctx, run("hello", "from", "a", "crashing", "world"))
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	if results[0].Stdout != nil {
+		d.stdout = *results[0].Stdout
+	}
+	if d.stdout != "hello from a crashing world\n" {
+		return fmt.Errorf("the guest said %q", d.stdout)
+	}
+	return nil
+}
+
+// exec runs a script to its end and returns all results.
+func (d *trace) exec(ctx context.Context, script ...any) ([]client.Result, error) {
+	batch, err := d.c.Exec(ctx, d.activity, script)
+	if err != nil {
+		return nil, err
+	}
+	d.batches = append(d.batches, batch)
+	if err := d.refresh(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		results, err := d.c.Results(ctx, d.activity, batch, 5*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		if len(results) == 0 || !results[len(results)-1].Finished {
+			continue
+		}
+		for _, r := range results {
+			if r.Result != "Ok" {
+				b, _ := json.Marshal(r)
+				return nil, fmt.Errorf("command %d: %s", r.Index, b)
+			}
+		}
+		if len(results) != len(script) {
+			return nil, fmt.Errorf("%d results for %d commands", len(results), len(script))
+		}
+		return results, nil
+	}
+}
+
+func (d *trace) end(ctx context.Context) error {
+	if err := d.c.DestroyActivity(ctx, d.activity, 30*time.Second); err != nil {
+		return err
+	}
+	if err := d.refresh(ctx); err != nil {
+		return err
+	}
+	if err := d.c.Terminate(ctx, d.agreement, "Finished"); err != nil {
+		return err
+	}
+	return d.isState(ctx, "Terminated")
+}
+
+// accept waits for the invoice and accepts it, debit notes on the way as well.
+func (d *trace) accept(ctx context.Context) error {
+	cursor := d.begun.Add(-time.Second).UTC().Format("2006-01-02T15:04:05.000Z")
+	for d.invoice == "" {
+		events, err := d.c.BillEvents(ctx, "invoice", d.session, cursor, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			cursor = e.Date
+			if e.Type != "InvoiceReceivedEvent" {
+				continue
+			}
+			doc, err := d.c.Invoice(ctx, e.InvoiceID)
+			if err != nil {
+				return err
+			}
+			if doc.AgreementID != d.agreement || doc.Status != "RECEIVED" {
+				return fmt.Errorf("invoice %+v", doc)
+			}
+			d.invoice, d.amount = doc.InvoiceID, doc.Amount
+		}
+	}
+	return d.c.Accept(ctx, "invoices", d.invoice, d.amount, d.allocation)
+}
+
+func (d *trace) release(ctx context.Context) error {
+	if err := d.c.Do(ctx, "GET", "/payment-api/v1/allocations/"+d.allocation, nil, nil); err != nil {
+		return err
+	}
+	return d.c.ReleaseAllocation(ctx, d.allocation)
+}
+
+// settled waits until an invoice is settled in the books of a node.
+func settled(ctx context.Context, c *client.Client, invoice string) error {
+	var status string
+	for {
+		doc, err := c.Invoice(ctx, invoice)
+		if err == nil && doc.Status == "SETTLED" {
+			return nil
+		}
+		if err == nil {
+			status = doc.Status
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("invoice %s is %q", invoice, status), err, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

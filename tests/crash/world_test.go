@@ -1,0 +1,178 @@
+package crash
+
+import (
+	"context"
+	"crypto/sha3"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// world is a chain, a requestor and a provider, each a process.
+type world struct {
+	dir                        string
+	chain, requestor, provider *process
+	rpc                        string // URL of the chain
+	image                      string // task package of the guest
+	payer, payee               string // addresses
+}
+
+// newWorld starts everything, funded and with an offer on the market.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir(), image: serveGuest(t)}
+	if keep := os.Getenv("CRASH_KEEP"); keep != "" {
+		w.dir = filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "_"))
+		_ = os.RemoveAll(w.dir)
+		if err := os.MkdirAll(w.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chain := port(t)
+	w.chain = &process{name: "chain", dir: filepath.Join(w.dir, "chain"), args: []string{
+		"devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", chain), "--network", "hoodi", "-d", filepath.Join(w.dir, "chain"),
+	}}
+	start(t, w.chain)
+	w.rpc = w.chain.word("hoodi")
+	w.requestor = w.node(t, "requestor", "--no-provider")
+	start(t, w.requestor)
+	w.provider = w.node(t, "provider", "--name", "provider", "--bootstrap", w.requestor.word("EMET_BOOTSTRAP"))
+	start(t, w.provider)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	w.payer, w.payee = whoIs(ctx, t, w.requestor), whoIs(ctx, t, w.provider)
+	if err := w.ask(ctx, "emet_fund", nil, w.payer); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func whoIs(ctx context.Context, t *testing.T, p *process) string {
+	t.Helper()
+	me, err := p.client().Me(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return me.Identity
+}
+
+// node prepares a node whose addresses stay the same in all its lives.
+func (w *world) node(t *testing.T, name string, args ...string) *process {
+	rest, peers := port(t), port(t)
+	dir := filepath.Join(w.dir, name)
+	return &process{
+		name: name, dir: dir,
+		args: append([]string{
+			"up", "--export", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", rest),
+			"--net-listen", fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1,/ip4/127.0.0.1/tcp/%d", peers, peers),
+		}, args...),
+		env: []string{
+			"HOODI_GETH_ADDR=" + w.rpc, "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true", "EMET_STORE_SEGMENT_MIB=1",
+			"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_LOG_LEVEL=debug",
+			"EMET_PROVIDER_MEM_GIB=4.0", "EMET_PROVIDER_STORAGE_GIB=4.0",
+		},
+	}
+}
+
+// client is a client of a node that waits and tries again when the node is
+// down, as patient users do. What it sends twice carries the same key.
+func (p *process) client() *client.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &client.Client{URL: p.said["YAGNA_API_URL"], Key: p.said["YAGNA_APPKEY"], HTTP: &http.Client{Transport: &patient{}}}
+}
+
+var ports struct {
+	sync.Mutex
+	taken map[int]bool
+}
+
+// port is a free one for TCP and UDP, below those that the system hands out, so
+// that nobody takes it while its owner is down.
+func port(t *testing.T) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.taken == nil {
+		ports.taken = map[int]bool{}
+	}
+	for range 1000 {
+		n := 20000 + rand.IntN(10000)
+		addr := fmt.Sprintf("127.0.0.1:%d", n)
+		if ports.taken[n] {
+			continue
+		}
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", addr)
+		_ = tcp.Close()
+		if err != nil {
+			continue
+		}
+		_ = udp.Close()
+		ports.taken[n] = true
+		return n
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// serveGuest serves the guest program and names it as demands do.
+func serveGuest(t *testing.T) string {
+	t.Helper()
+	program, err := os.ReadFile(built.guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "echo.wasm", time.Time{}, strings.NewReader(string(program)))
+	}))
+	t.Cleanup(s.Close)
+	sum := sha3.Sum256(program)
+	return "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + s.URL + "/echo.wasm"
+}
+
+// ask calls a JSON-RPC method of the chain.
+func (w *world) ask(ctx context.Context, method string, out any, params ...any) error {
+	rpc := &client.Client{URL: w.rpc, HTTP: &http.Client{Transport: &patient{}}}
+	answer := struct {
+		Result any `json:"result"`
+		Error  *struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}{Result: out}
+	err := rpc.Do(ctx, "POST", "", map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, &answer)
+	if err == nil && answer.Error != nil {
+		err = fmt.Errorf("%s: %s", method, answer.Error.Message)
+	}
+	return err
+}
+
+// glm is how many units of 1e-18 GLM an address holds on the chain.
+func (w *world) glm(ctx context.Context, t *testing.T, token, address string) *big.Int {
+	t.Helper()
+	var hex string
+	data := "0x70a08231000000000000000000000000" + strings.TrimPrefix(address, "0x")
+	if err := w.ask(ctx, "eth_call", &hex, map[string]any{"to": token, "data": data}, "latest"); err != nil {
+		t.Fatal(err)
+	}
+	n, ok := new(big.Int).SetString(strings.TrimPrefix(hex, "0x"), 16)
+	if !ok {
+		t.Fatalf("balance %q", hex)
+	}
+	return n
+}
