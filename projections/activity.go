@@ -21,7 +21,10 @@ func ReadActivity(ctx context.Context, dir string, log *es.Log) (*Activity, erro
 
 func activityOf(ctx context.Context, open opener, dir string, log *es.Log) (*Activity, error) {
 	db, err := open(ctx, "activity", in(dir, "activity"), log, activities{}, activityEvents{}, batches{})
-	return &Activity{DB: db}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Activity{DB: db}, nil
 }
 
 // AsOf is the group as it was when the log had pos events. Close it after use.

@@ -22,7 +22,10 @@ func ReadPayment(ctx context.Context, dir string, log *es.Log) (*Payment, error)
 func paymentOf(ctx context.Context, open opener, dir string, log *es.Log) (*Payment, error) {
 	db, err := open(ctx, "payment", in(dir, "payment"), log,
 		bills{}, billEvents{}, totals{}, allocations{}, orders{}, payments{}, accounts{}, books{})
-	return &Payment{DB: db}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Payment{DB: db}, nil
 }
 
 // AsOf is the group as it was when the log had pos events. Close it after use.

@@ -168,7 +168,7 @@ func goVersion() string {
 }
 
 func newConfigCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show the configuration"}
+	cmd := group("config", "Show the configuration", "  emet config explain\n  emet config explain rest.listen --json")
 	explain := &cobra.Command{
 		Use: "explain [key…]", Short: "List each key with its value, source and meaning",
 		Example: "  emet config explain\n  emet config explain rest.listen --json",

@@ -17,7 +17,7 @@ var telling = []struct{ member, word string }{
 	{"proposalId", "proposal"}, {"allocationId", "allocation"}, {"orderId", "order"}, {"paymentId", "payment"},
 	{"invoiceId", "invoice"}, {"debitNoteId", "note"}, {"documentId", "document"},
 	{"state", ""}, {"pending", "→"}, {"outcome", ""}, {"commands", "commands"}, {"index", "command"}, {"code", "code"}, {"pid", "pid"},
-	{"vector", "usage"}, {"amount", ""}, {"total", "total"}, {"delta", "by"}, {"returned", "returned"}, {"token", "token"}, {"native", "gas coin"},
+	{"vector", "usage"}, {"amount", "amount"}, {"total", "total"}, {"delta", "by"}, {"returned", "returned"}, {"token", "token"}, {"native", "gas coin"},
 	{"platform", "on"}, {"nonce", "nonce"}, {"hash", "tx"}, {"txHash", "tx"}, {"blockNumber", "block"}, {"depth", "depth"}, {"fee", "fee"},
 	{"what", ""}, {"why", "because"}, {"reason", "because"}, {"rejection", "because"}, {"failure", "because"}, {"message", "because"}, {"errorMessage", "because"},
 }

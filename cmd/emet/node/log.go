@@ -37,10 +37,11 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	l = &Ledger{}
+	opened := &Ledger{}
+	l = opened
 	defer func() {
-		if err != nil {
-			l.Close()
+		if err != nil { // l is nil then
+			err = errors.Join(err, opened.Close())
 		}
 	}()
 	if l.Store, err = segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes}); err != nil {

@@ -81,9 +81,10 @@ type Node struct {
 // are told here.
 func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n = &Node{o: o, log: o.Logger, handler: &lateHandler{}, running: make(chan struct{})}
+	opened := n
 	defer func() {
-		if err != nil {
-			n.Close()
+		if err != nil { // n is nil then
+			err = errors.Join(err, opened.Close())
 		}
 	}()
 	if n.o.Dir, err = filepath.Abs(o.Dir); err != nil {

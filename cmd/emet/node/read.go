@@ -103,10 +103,14 @@ func readBeside(ctx context.Context, dir string) (*Reading, error) {
 
 // fold makes the views in memory.
 func (r *Reading) fold(ctx context.Context) error {
-	for _, c := range []interface{ Close() error }{r.Market, r.Activity, r.Payment, r.Node} {
-		if isOpen(c) {
-			c.Close() //nolint:errcheck // it was for reading
-		}
+	if r.Market != nil {
+		r.Market.Close() //nolint:errcheck // it was for reading
+	}
+	if r.Activity != nil {
+		r.Activity.Close() //nolint:errcheck // it was for reading
+	}
+	if r.Payment != nil {
+		r.Payment.Close() //nolint:errcheck // it was for reading
 	}
 	var err [4]error
 	r.Market, err[0] = projections.OpenMarket(ctx, projections.Memory, r.Log)
@@ -118,20 +122,6 @@ func (r *Reading) fold(ctx context.Context) error {
 	}
 	r.stop = follow(ctx, r.Views())
 	return r.fresh(ctx)
-}
-
-func isOpen(c interface{ Close() error }) bool {
-	switch v := c.(type) {
-	case *projections.Market:
-		return v != nil && v.DB != nil
-	case *projections.Activity:
-		return v != nil && v.DB != nil
-	case *projections.Payment:
-		return v != nil && v.DB != nil
-	case *projections.Node:
-		return v != nil && v.DB != nil
-	}
-	return false
 }
 
 // follow runs views until the function it returns is called.
