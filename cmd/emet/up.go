@@ -77,11 +77,15 @@ func runUp(cmd *cobra.Command, _ []string) error {
 	}
 	defer n.Close() //nolint:errcheck // the log is durable without it
 	served := make(chan error, 1)
-	go func() { served <- n.Run(ctx) }()
+	running, ended := context.WithCancel(ctx)
+	go func() {
+		served <- n.Run(ctx)
+		ended()
+	}()
 	if me.Provider != nil {
-		awaitOffer(ctx, n, o.Logger)
+		awaitOffer(running, n, o.Logger)
 	}
-	if err := announce(ctx, cmd.OutOrStdout(), n, export); err != nil {
+	if err := announce(running, cmd.OutOrStdout(), n, export); err != nil {
 		return errors.Join(err, <-served)
 	}
 	err = <-served
