@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -39,6 +41,11 @@ func NewServer(h peer.Handler, g Gossip, l *slog.Logger) *Server {
 
 // Announce hands an announcement on.
 func (s *Server) Announce(ctx context.Context, from peer.Caller, a peer.OffersAnnounced) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = s.panicked(from, a.Kind(), p)
+		}
+	}()
 	s.gossip(ctx, from, a)
 }
 
@@ -51,7 +58,7 @@ func (s *Server) Call(ctx context.Context, from peer.Caller, kind string, body [
 		return nil, unreadable(err)
 	}
 	if a, ok := m.(peer.OffersAnnounced); ok {
-		s.gossip(ctx, from, a)
+		s.Announce(ctx, from, a)
 		return peer.Ack{}, nil
 	}
 	if asks(kind) {
@@ -88,7 +95,7 @@ func (s *Server) Stream(ctx context.Context, from peer.Caller, kind string, body
 			yield(nil, unreadable(err))
 			return
 		}
-		for m, err := range s.handler.HandleStream(ctx, from, m) {
+		for m, err := range s.answers(ctx, from, m) {
 			if err != nil {
 				yield(nil, s.refusal(from, kind, err))
 				return
@@ -100,8 +107,42 @@ func (s *Server) Stream(ctx context.Context, from peer.Caller, kind string, body
 	}
 }
 
-func (s *Server) handle(ctx context.Context, from peer.Caller, m peer.Message) (peer.Message, error) {
-	reply, err := s.handler.HandleCall(ctx, from, m)
+// answers is the handler's stream. What panics in it is a refusal.
+func (s *Server) answers(ctx context.Context, from peer.Caller, m peer.Message) iter.Seq2[peer.Message, error] {
+	return func(yield func(peer.Message, error) bool) {
+		outside := false // the consumer's panics are its own
+		defer func() {
+			if outside {
+				return
+			}
+			if p := recover(); p != nil {
+				yield(nil, s.panicked(from, m.Kind(), p))
+			}
+		}()
+		for a, err := range s.handler.HandleStream(ctx, from, m) {
+			outside = true
+			more := yield(a, err)
+			outside = false
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// panicked keeps what a stranger's message broke from breaking the node.
+func (s *Server) panicked(from peer.Caller, kind string, p any) error {
+	s.log.Error("a request of a peer broke its handler", "peer", from.Node, "kind", kind, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return peer.Refuse(peer.Internal, "%s could not be handled; the node's log says why", kind)
+}
+
+func (s *Server) handle(ctx context.Context, from peer.Caller, m peer.Message) (reply peer.Message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			reply, err = nil, s.panicked(from, m.Kind(), p)
+		}
+	}()
+	reply, err = s.handler.HandleCall(ctx, from, m)
 	if err != nil {
 		return nil, s.refusal(from, m.Kind(), err)
 	}

@@ -38,6 +38,7 @@ var (
 // Options of a book. The zero value works.
 type Options struct {
 	MaxOffers   int    // 0 = 200 000
+	MaxBytes    int    // of the texts of foreign offers, 0 = 256 MiB
 	PerIdentity int    // foreign offers of one identity, 0 = 8
 	File        string // snapshot, "" = none
 	// Rand orders what is handed out, nil = by chance.
@@ -52,7 +53,8 @@ type Book struct {
 	entries    map[string]*entry
 	byOwner    map[identity.NodeID]int // foreign offers
 	own        map[identity.NodeID]int
-	tombstones map[string]tombstone
+	bytes      int // of foreign offers
+	tombstones map[grave]tombstone
 	cursors    map[*Cursor]struct{}
 	sequence   uint64
 	swept      time.Time
@@ -66,9 +68,20 @@ type entry struct {
 	malformed string // why clients that want linear prices must not see it
 }
 
-type tombstone struct {
+// grave is an offer and who took it back: what one says about the offer of
+// another hides nothing.
+type grave struct {
+	id    string
 	owner identity.NodeID
+}
+
+type tombstone struct {
 	until time.Time
+}
+
+// size is what an offer costs in memory, about.
+func (e *entry) size() int {
+	return len(e.offer.Properties) + len(e.offer.Constraints) + len(e.offer.Signature) + 512
 }
 
 // New makes a book and reads its snapshot, if there is one. A snapshot that
@@ -77,12 +90,15 @@ func New(o Options) *Book {
 	if o.MaxOffers == 0 {
 		o.MaxOffers = 200_000
 	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 256 << 20
+	}
 	if o.PerIdentity == 0 {
 		o.PerIdentity = 8
 	}
 	b := &Book{
 		opts: o, entries: make(map[string]*entry), byOwner: make(map[identity.NodeID]int),
-		own: make(map[identity.NodeID]int), tombstones: make(map[string]tombstone), cursors: make(map[*Cursor]struct{}),
+		own: make(map[identity.NodeID]int), tombstones: make(map[grave]tombstone), cursors: make(map[*Cursor]struct{}),
 	}
 	b.load(time.Now())
 	return b
@@ -172,7 +188,7 @@ func (b *Book) admit(e *entry) error {
 	if _, ok := b.entries[o.ID]; ok {
 		return ErrKnown
 	}
-	if t, ok := b.tombstones[o.ID]; ok && t.owner == o.Provider {
+	if _, ok := b.tombstones[grave{o.ID, o.Provider}]; ok {
 		return ErrWithdrawn
 	}
 	if e.own {
@@ -183,7 +199,7 @@ func (b *Book) admit(e *entry) error {
 		return ErrForged
 	case b.byOwner[o.Provider] >= b.opts.PerIdentity:
 		return ErrQuota
-	case len(b.entries) >= b.opts.MaxOffers:
+	case len(b.entries) >= b.opts.MaxOffers, b.bytes+e.size() > b.opts.MaxBytes:
 		return ErrFull
 	}
 	return nil
@@ -197,6 +213,7 @@ func (b *Book) put(e *entry) {
 		b.own[e.offer.Provider]++
 	} else {
 		b.byOwner[e.offer.Provider]++
+		b.bytes += e.size()
 	}
 	for c := range b.cursors {
 		c.consider(e)
@@ -208,6 +225,8 @@ func (b *Book) drop(e *entry) {
 	counts := b.byOwner
 	if e.own {
 		counts = b.own
+	} else {
+		b.bytes -= e.size()
 	}
 	if counts[e.offer.Provider]--; counts[e.offer.Provider] <= 0 {
 		delete(counts, e.offer.Provider)
@@ -223,8 +242,11 @@ func (b *Book) Remove(id string, by identity.NodeID) error {
 	b.sweep(now)
 	e, ok := b.entries[id]
 	if !ok {
+		if _, err := market.ParseSubscriptionID(id); err != nil {
+			return err
+		}
 		if len(b.tombstones) < b.opts.MaxOffers {
-			b.tombstones[id] = tombstone{owner: by, until: now.Add(time.Hour)}
+			b.tombstones[grave{id, by}] = tombstone{until: now.Add(time.Hour)}
 		}
 		return nil
 	}
@@ -232,7 +254,7 @@ func (b *Book) Remove(id string, by identity.NodeID) error {
 		return ErrNotOwner
 	}
 	b.drop(e)
-	b.tombstones[id] = tombstone{owner: by, until: e.offer.Expires}
+	b.tombstones[grave{id, by}] = tombstone{until: e.offer.Expires}
 	return nil
 }
 
@@ -278,8 +300,8 @@ func (b *Book) Missing(digests []peer.OfferDigest) []string {
 	var out []string
 	for _, d := range digests {
 		_, known := b.entries[d.ID]
-		t, gone := b.tombstones[d.ID]
-		if !known && (!gone || t.owner != d.Provider) && d.Expires.After(now) && !slices.Contains(out, d.ID) {
+		_, gone := b.tombstones[grave{d.ID, d.Provider}]
+		if !known && !gone && d.Expires.After(now) && !slices.Contains(out, d.ID) {
 			out = append(out, d.ID)
 		}
 	}

@@ -55,7 +55,7 @@ func (b *Book) lines() []line {
 		out = append(out, line{Offer: &foreign[i]})
 	}
 	for id, t := range b.tombstones {
-		out = append(out, line{Gone: id, Owner: t.owner, Until: t.until})
+		out = append(out, line{Gone: id.id, Owner: id.owner, Until: t.until})
 	}
 	return out
 }
@@ -85,7 +85,7 @@ func (b *Book) load(now time.Time) {
 			return
 		}
 		if l.Gone != "" && l.Until.After(now) {
-			b.tombstones[l.Gone] = tombstone{owner: l.Owner, until: l.Until}
+			b.tombstones[grave{l.Gone, l.Owner}] = tombstone{until: l.Until}
 		}
 		if l.Offer != nil {
 			_ = b.add(*l.Offer, false, now) // what is not good any more is forgotten

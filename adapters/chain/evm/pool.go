@@ -188,10 +188,14 @@ func (p *pool) inspect(ctx context.Context, e *endpoint) error {
 }
 
 // inTime refuses a head that is far behind the others, or, where the network
-// is known to move by itself, behind the clock.
+// is known to move by itself, behind the clock. A head in the future counts as
+// one of now: it must not make all honest ones look old.
 func (p *pool) inTime(head time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now := time.Now(); head.After(now) {
+		head = now
+	}
 	if head.After(p.newest) {
 		p.newest = head
 	}

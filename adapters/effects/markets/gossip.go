@@ -40,6 +40,8 @@ type Gossip struct {
 	Logger *slog.Logger
 	// Default is the identity that asks for texts.
 	Default func() identity.NodeID
+	// Limits bound what others announce. nil = nothing does.
+	Limits *Limits
 	// Every is the pause between repeated announcements, 0 = one minute.
 	Every time.Duration
 }
@@ -154,15 +156,18 @@ func (g *Gossip) repeat(ctx context.Context) {
 	}
 }
 
-// Hear takes in an announcement of another node: unknown offers are fetched
-// from it, and what it withdraws of its own goes.
+// Hear takes in an announcement of another node: unknown offers of its own are
+// fetched from it, and what it withdraws of its own goes. Nodes speak for
+// themselves only: else anybody could fill another's few places in the book.
 func (g *Gossip) Hear(ctx context.Context, from peer.Caller, a peer.OffersAnnounced) {
 	for _, w := range a.Withdrawn {
 		if w.Provider == from.Node {
 			_ = g.Book.Remove(w.ID, from.Node)
 		}
 	}
-	missing := g.Book.Missing(a.Offers)
+	own := slices.DeleteFunc(slices.Clone(a.Offers), func(d peer.OfferDigest) bool { return d.Provider != from.Node })
+	missing := g.Book.Missing(own)
+	missing = missing[:g.Limits.announce(from, len(missing))]
 	if len(missing) == 0 {
 		return
 	}
@@ -185,7 +190,7 @@ func (g *Gossip) fetch(ctx context.Context, me, from identity.NodeID, ids []stri
 		return
 	}
 	for _, o := range got.Offers {
-		if !slices.Contains(ids, o.ID) {
+		if !slices.Contains(ids, o.ID) || o.Provider != from {
 			continue
 		}
 		if err := g.Book.Add(o); err != nil {

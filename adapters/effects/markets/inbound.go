@@ -37,6 +37,8 @@ type Inbound struct {
 	// Verify checks a signature under an agreement that begins with "emet1:".
 	// nil = none is checked.
 	Verify func(signer identity.NodeID, text []byte, signature string) error
+	// Limits bound what others may make this node write down. nil = nothing does.
+	Limits *Limits
 }
 
 // signed begins the signatures that can be checked. Nodes that do not sign
@@ -106,13 +108,22 @@ func (in *Inbound) opened(ctx context.Context, from peer.Caller, m peer.Proposal
 	case !o.Live(now):
 		return answer(market.SubscriptionExpired(m.OfferID))
 	}
+	if err := in.Limits.proposal(from); err != nil {
+		return nil, err
+	}
 	thread := negotiation.ThreadID(from.Node, m.Proposal.ID)
+	if err := in.opening(ctx, from, thread); err != nil {
+		return nil, err
+	}
 	initial := negotiation.Proposal{Constraints: o.Constraints, Properties: o.Properties, Created: now, Expires: o.Expires}
 	initial.ProposalID = market.PairHash(m.OfferID, m.DemandID, initial.Created)
 	_, err = in.Negotiations.Do(ctx, thread, negotiation.ReceiveOpening{
 		At: now, By: effects.FromPeer(from), DemandExpires: m.DemandExpires, DemandID: m.DemandID, Initial: initial,
 		NegotiationID: thread, OfferID: m.OfferID, Proposal: proposal(m.Proposal), Provider: o.Provider, Raw: market.KeepRaw(from.Raw),
 	}, effects.PeerMeta(from, thread, "open/"+m.Proposal.ID))
+	if err != nil && in.Limits != nil {
+		in.Limits.open.give(from.Node, thread)
+	}
 	return answer(err)
 }
 
@@ -147,6 +158,9 @@ func (in *Inbound) countered(ctx context.Context, from peer.Caller, m peer.Propo
 	if err != nil {
 		return nil, err
 	}
+	if err := in.Limits.proposal(from); err != nil {
+		return nil, err
+	}
 	_, err = in.Negotiations.Do(ctx, id, negotiation.ReceiveCounter{
 		At: time.Now().UTC(), By: effects.FromPeer(from), Prev: m.Prev, Proposal: proposal(m.Proposal), Raw: market.KeepRaw(from.Raw),
 	}, effects.PeerMeta(from, id, "counter/"+m.Proposal.ID))
@@ -176,6 +190,12 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 	if err != nil {
 		return nil, err
 	}
+	if err := in.Limits.proposal(from); err != nil {
+		return nil, err
+	}
+	if err := in.squatting(ctx, from, m.AgreementID); err != nil {
+		return nil, err
+	}
 	now, by := time.Now().UTC(), effects.FromPeer(from)
 	_, err = in.Log.Atomically(ctx, effects.PeerMeta(from, m.AgreementID, "propose/"+m.AgreementID), func(t *es.Tx) error {
 		thread, err := in.Negotiations.Peek(t, id)
@@ -198,6 +218,9 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 		_, err = in.Negotiations.In(t, id, negotiation.Promote{AgreementID: m.AgreementID, At: now, By: by, ProposalID: m.ProposalID})
 		return err
 	})
+	if err != nil && in.Limits != nil {
+		in.Limits.pending.give(from.Node, m.AgreementID)
+	}
 	return answer(err)
 }
 
@@ -236,15 +259,29 @@ func (in *Inbound) tellSigned(ctx context.Context, from peer.Caller, stage agree
 }
 
 func (in *Inbound) approved(ctx context.Context, from peer.Caller, m peer.AgreementApproved) (peer.Message, error) {
-	return in.tellSigned(ctx, from, agreement.StageApproved, identity.Requestor, m.AgreementID, m.Signature, agreement.ReceiveApproval{
+	return in.sealing(ctx, from, agreement.StageApproved, identity.Requestor, m.AgreementID, m.Signature, agreement.ReceiveApproval{
 		ApprovedAt: m.ApprovedAt, At: time.Now().UTC(), By: effects.FromPeer(from), Raw: market.KeepRaw(from.Raw), Signature: m.Signature,
 	})
 }
 
 func (in *Inbound) committed(ctx context.Context, from peer.Caller, m peer.AgreementCommitted) (peer.Message, error) {
-	return in.tellSigned(ctx, from, agreement.StageCommitted, identity.Provider, m.AgreementID, m.Signature, agreement.ReceiveCommit{
+	return in.sealing(ctx, from, agreement.StageCommitted, identity.Provider, m.AgreementID, m.Signature, agreement.ReceiveCommit{
 		At: time.Now().UTC(), By: effects.FromPeer(from), Raw: market.KeepRaw(from.Raw), Signature: m.Signature,
 	})
+}
+
+// sealing is tellSigned for the step that makes an agreement hold. Whoever
+// gets that far may negotiate anew; saying it again changes nothing.
+func (in *Inbound) sealing(ctx context.Context, from peer.Caller, stage agreement.Stage, side identity.Side, id, signature string, c agreement.Command) (peer.Message, error) {
+	before, _, err := in.Agreements.Load(ctx, agreement.StreamID(side, id))
+	if err != nil {
+		return nil, err
+	}
+	reply, err := in.tellSigned(ctx, from, stage, side, id, signature, c)
+	if err == nil && (before.Phase == agreement.PhasePending || before.Phase == agreement.PhaseApproving && side == identity.Provider) {
+		in.Limits.agreed(from)
+	}
+	return reply, err
 }
 
 func (in *Inbound) rejected(ctx context.Context, from peer.Caller, m peer.AgreementRejected) (peer.Message, error) {

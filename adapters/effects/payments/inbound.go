@@ -3,6 +3,7 @@ package payments
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -25,6 +26,39 @@ type Inbound struct {
 	Activities func(ctx context.Context, side identity.Side, agreementID string) ([]string, error)
 	// Sync sends again what a peer has not answered; it may be nil.
 	Sync func(peer identity.NodeID)
+
+	once      sync.Once
+	documents effects.Pace // per agreement
+	weight    effects.Pace // bytes of them
+	claims    effects.Pace // per payer
+}
+
+// How much of an agreement's documents, and of a payer's claims, is taken.
+// Notes come once per interval; a deal may have many activities.
+const (
+	documentsPerSecond, documentBurst = 1, 120
+	bytesPerSecond, bytesBurst        = 4 << 10, 1 << 20
+	claimsPerSecond, claimBurst       = 1.0 / 3, 60
+)
+
+func (in *Inbound) limit() {
+	in.once.Do(func() {
+		in.documents.Rate, in.documents.Burst = documentsPerSecond, documentBurst
+		in.weight.Rate, in.weight.Burst = bytesPerSecond, bytesBurst
+		in.claims.Rate, in.claims.Burst = claimsPerSecond, claimBurst
+	})
+}
+
+// paced refuses documents that come faster than any deal makes them.
+func (in *Inbound) paced(from peer.Caller, agreementID string) error {
+	in.limit()
+	if wait := in.documents.Take(agreementID, 1); wait > 0 {
+		return effects.Busy(wait, "too many documents of this agreement")
+	}
+	if wait := in.weight.Take(agreementID, float64(len(from.Raw))); wait > 0 {
+		return effects.Busy(wait, "the documents of this agreement are too large")
+	}
+	return nil
 }
 
 // Answers is the table of what is answered.
@@ -85,6 +119,9 @@ func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote)
 	if err != nil {
 		return nil, err
 	}
+	if err := in.paced(from, m.AgreementID); err != nil {
+		return nil, err
+	}
 	t, err := dealterms.Of(s)
 	if err != nil {
 		return nil, peer.Refuse(peer.BadRequest, "%v", err)
@@ -99,6 +136,9 @@ func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote)
 func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice) (peer.Message, error) {
 	s, err := in.deal(ctx, from, identity.Requestor, m.AgreementID)
 	if err != nil {
+		return nil, err
+	}
+	if err := in.paced(from, m.AgreementID); err != nil {
 		return nil, err
 	}
 	t, err := dealterms.Of(s)
@@ -141,6 +181,9 @@ func (in *Inbound) rejected(ctx context.Context, from peer.Caller, agreementID, 
 	if _, err := in.deal(ctx, from, identity.Provider, agreementID); err != nil {
 		return nil, err
 	}
+	if err := in.paced(from, agreementID); err != nil {
+		return nil, err
+	}
 	return in.tell(ctx, from, identity.Provider, agreementID, "reject/"+id+"/"+from.MessageID, bill.HearRejection{
 		By: effects.FromPeer(from), DocumentID: id, Kind: kind, Raw: market.KeepRaw(from.Raw), Rejection: rejection,
 	})
@@ -177,6 +220,9 @@ func (in *Inbound) paid(ctx context.Context, from peer.Caller, m peer.PaymentSen
 	if err != nil {
 		return nil, peer.Refuse(peer.BadRequest, "signature: %v", err)
 	}
+	if err := in.credible(ctx, from, doc, signer); err != nil {
+		return nil, err
+	}
 	id := payment.ReceivedID(from.To, doc.PaymentID)
 	_, err = in.Payments.Do(ctx, id, payment.Claim{
 		By: effects.FromPeer(from), Canonical: m.Canonical, PayeeID: from.To, Signature: m.Signature, Signer: signer,
@@ -194,6 +240,33 @@ func (in *Inbound) paid(ctx context.Context, from peer.Caller, m peer.PaymentSen
 		return nil, peer.Refuse(peer.BadRequest, "%s", s.Claim.Why)
 	}
 	return peer.Ack{}, nil
+}
+
+// credible refuses claims that are not worth writing down: of strangers, about
+// nothing that they owe, or too many. Nobody but a debtor fills this log.
+func (in *Inbound) credible(ctx context.Context, from peer.Caller, d payment.Document, signer identity.NodeID) error {
+	switch {
+	case signer != d.PayerID || from.Node != d.PayerID:
+		return refusal(payment.ErrSigner)
+	case d.PayeeID != from.To:
+		return refusal(payment.ErrAddressee)
+	case len(d.Shares) == 0:
+		return peer.Refuse(peer.BadRequest, "the payment %s settles nothing", d.PaymentID)
+	}
+	why, err := in.owed(ctx, payment.Claimed{
+		PayeeAddr: d.PayeeAddr, PayeeID: d.PayeeID, PayerAddr: d.PayerAddr, PayerID: d.PayerID, Platform: d.Platform, Shares: d.Shares,
+	})
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		return peer.Refuse(peer.BadRequest, "%s", why)
+	}
+	in.limit()
+	if wait := in.claims.Take(string(from.Node), 1); wait > 0 {
+		return effects.Busy(wait, "too many payments at once")
+	}
+	return nil
 }
 
 func (in *Inbound) syncNeeded(_ context.Context, from peer.Caller, _ peer.PaymentSyncNeeded) (peer.Message, error) {

@@ -64,6 +64,7 @@ type Node struct {
 	buyer    *activities.Requestor
 	market   *markets.Outbound
 	gossip   *markets.Gossip
+	limits   *markets.Limits
 	money    *payments.Effects
 	runner   *effects.Runner
 	sagas    *effects.Sagas
@@ -158,8 +159,9 @@ func (n *Node) connect(ctx context.Context) error {
 func (n *Node) wireMarket() {
 	agg := markets.Aggregates{Log: n.Log, Offers: n.Offers, Demands: n.Demands, Negotiations: n.Negotiations, Agreements: n.Agreements}
 	n.market = &markets.Outbound{Aggregates: agg, Peers: n.peers, Signer: agreementSigner{n.Secrets.Keys}, Logger: n.log}
+	n.limits = &markets.Limits{}
 	n.gossip = &markets.Gossip{
-		Log: n.Log, Book: n.book, Peers: n.peers, Out: n.peers, Logger: n.log, Default: n.people.Default,
+		Log: n.Log, Book: n.book, Peers: n.peers, Out: n.peers, Logger: n.log, Default: n.people.Default, Limits: n.limits,
 	}
 }
 
@@ -246,7 +248,9 @@ func (n *Node) destroy(ctx context.Context, a effects.Attempt) (effects.Outcome,
 
 // inbound is what this node answers to others.
 func (n *Node) inbound() peer.Handler {
-	market := &markets.Inbound{Aggregates: n.market.Aggregates, Threads: threads{n.Market}, Book: n.gossip}
+	market := &markets.Inbound{
+		Aggregates: n.market.Aggregates, Threads: threads{n.Market}, Book: n.gossip, Verify: secrets.VerifyAgreement, Limits: n.limits,
+	}
 	work := &activities.Inbound{Units: n.units, LocalFiles: localFiles{n.bridge}, AliveOf: n.aliveOf}
 	money := &payments.Inbound{Effects: n.money, Activities: n.activitiesOf}
 	return effects.Merge(market.Answers(), work.Answers(), money.Answers())
