@@ -107,24 +107,22 @@ func (f *Follower) follow(ctx context.Context, b OpenBatch) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	p := &pulse{last: time.Now()}
 	wg.Go(func() { f.endWithActivity(ctx, cancel, b) })
-	heard, next := time.Now(), int64(0)
+	if f.GiveUp > 0 {
+		wg.Go(func() { f.feel(ctx, cancel, b, p) })
+	}
+	next := int64(0)
 	for pause := 100 * time.Millisecond; ctx.Err() == nil; {
-		begun := time.Now()
-		seen, closed, err := f.mirror(ctx, b, next)
+		seen, closed, err := f.mirror(ctx, b, next, p)
 		if closed || ctx.Err() != nil {
 			return
 		}
-		if seen > next || stood(begun, err) {
-			heard, next, pause = time.Now(), seen, 100*time.Millisecond
+		if seen > next {
+			next, pause = seen, 100*time.Millisecond
 		}
-		no, refused := effects.RefusalOf(err)
-		switch {
-		case refused && (no.Code == peer.NotFound || no.Code == peer.Forbidden):
+		if no, refused := effects.RefusalOf(err); refused && (no.Code == peer.NotFound || no.Code == peer.Forbidden) {
 			f.abort(ctx, b, "the provider does not know the batch any more: "+no.Text)
-			return
-		case f.GiveUp > 0 && time.Since(heard) > f.GiveUp:
-			f.abort(ctx, b, fmt.Sprintf("the provider was out of reach for %s", f.GiveUp))
 			return
 		}
 		f.Logger.Info("batch is followed again", "activity", b.ActivityID, "batch", b.BatchID, "from", next, "error", err)
@@ -136,11 +134,62 @@ func (f *Follower) follow(ctx context.Context, b OpenBatch) {
 	}
 }
 
-// stood says whether a connection was there, though nothing new came over it:
-// a command may run for hours and say nothing.
-func stood(begun time.Time, err error) bool {
+// pulse is when a provider was last heard.
+type pulse struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = time.Now()
+}
+
+func (p *pulse) silence() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.last)
+}
+
+// feel gives a batch up when its provider was not heard for too long. A command
+// may run for hours and say nothing, and a connection may look alive for long
+// after the other end is gone: a provider that is silent is asked how it is.
+func (f *Follower) feel(ctx context.Context, stop context.CancelFunc, b OpenBatch, p *pulse) {
+	step := min(f.GiveUp/4, callTime)
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if p.silence() < step {
+			continue
+		}
+		if f.answers(ctx, b, min(f.GiveUp/2, callTime)) {
+			p.beat()
+		}
+		if p.silence() >= f.GiveUp && ctx.Err() == nil {
+			f.abort(ctx, b, fmt.Sprintf("the provider was out of reach for %s", f.GiveUp))
+			stop()
+			return
+		}
+	}
+}
+
+// answers says whether a provider answers at all, be it a no.
+func (f *Follower) answers(ctx context.Context, b OpenBatch, patience time.Duration) bool {
+	s, _, err := f.Activities.Load(ctx, activity.StreamID(identity.Requestor, b.ActivityID))
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err = f.Peers.Call(ctx, s.Requestor, s.Provider, peer.GetActivityState{ActivityID: s.PeerID()})
 	_, refused := effects.RefusalOf(err)
-	return !refused && !errors.Is(err, peer.ErrUnreachable) && time.Since(begun) > callTime
+	return err == nil || refused
 }
 
 // endWithActivity closes the batch as aborted when its activity is over.
@@ -183,7 +232,7 @@ func (f *Follower) correlation(ctx context.Context, b OpenBatch) string {
 
 // mirror reads one stream of batch events. It returns the number of the next
 // event it wants and whether the batch is closed.
-func (f *Follower) mirror(ctx context.Context, b OpenBatch, from int64) (next int64, closed bool, err error) {
+func (f *Follower) mirror(ctx context.Context, b OpenBatch, from int64, p *pulse) (next int64, closed bool, err error) {
 	next = from
 	s, _, err := f.Activities.Load(ctx, activity.StreamID(identity.Requestor, b.ActivityID))
 	if err != nil {
@@ -194,6 +243,7 @@ func (f *Follower) mirror(ctx context.Context, b OpenBatch, from int64) (next in
 		if err != nil {
 			return next, false, err
 		}
+		p.beat()
 		e, ok := asEvent(msg)
 		if !ok || e.Seq >= 0 && e.Seq != next {
 			return next, false, fmt.Errorf("batch %s: event %d came where %d was due", b.BatchID, e.Seq, next)
