@@ -217,6 +217,11 @@ func (c *Client) WaitApproval(ctx context.Context, agreement string, timeout tim
 	return c.Do(ctx, http.MethodPost, "/market-api/v1/agreements/"+agreement+"/wait?timeout="+seconds(timeout), nil, nil)
 }
 
+// Cancel takes back an agreement that was not approved yet.
+func (c *Client) Cancel(ctx context.Context, agreement, message string) error {
+	return c.Do(ctx, http.MethodPost, "/market-api/v1/agreements/"+agreement+"/cancel", map[string]any{"message": message}, nil)
+}
+
 // Terminate ends an agreement.
 func (c *Client) Terminate(ctx context.Context, agreement, message string) error {
 	return c.Do(ctx, http.MethodPost, "/market-api/v1/agreements/"+agreement+"/terminate", map[string]any{"message": message}, nil)

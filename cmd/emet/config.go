@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ var settings = []setting{
 	{"datadir", "", []string{"YAGNA_DATADIR"}, "where everything of the node lives (default $XDG_DATA_HOME/emet)"},
 	{"rest.listen", "http://127.0.0.1:7465", []string{"YAGNA_API_URL"}, "address of the REST API"},
 	{"rest.allow-origin", "", []string{"YAGNA_API_ALLOW_ORIGIN"}, "browser origins that every app-key may be used from, comma separated"},
+	{"rest.allow-any-origin", "false", nil, "let * in a list of origins mean every web page, of this daemon and of app-keys"},
 	{"autoconf.appkey", "", []string{"YAGNA_AUTOCONF_APPKEY"}, "an app-key of the default identity that exists while the daemon runs"},
 	{"autoconf.id-secret", "", []string{"YAGNA_AUTOCONF_ID_SECRET"}, "private key (hex) of the default identity"},
 	{"log.level", "info", nil, "debug, info, warn or error"},
@@ -54,7 +56,6 @@ var settings = []setting{
 	{"payment.skip-validation", "false", []string{"YAGNA_DEV_SKIP_ALLOCATION_VALIDATION"}, "allow allocations that the account does not cover"},
 	{"provider.enabled", "true", nil, "sell computing"},
 	{"provider.debit-note-interval", "2m", []string{"DEBIT_NOTE_INTERVAL"}, "time between debit notes"},
-	{"provider.debit-note-interval-min", "1m", nil, "shortest interval that a requestor may ask for"},
 	{"provider.payment-timeout", "2m", []string{"PAYMENT_TIMEOUT"}, "time a requestor has to pay a debit note"},
 	{"provider.idle-agreement", "90s", []string{"IDLE_AGREEMENT_TIMEOUT"}, "how long an agreement may have no activity"},
 	{"provider.allow-loopback", "false", nil, "let transfers reach loopback and private addresses; for development only"},
@@ -163,14 +164,14 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, c.String(key), c.source[key], why))
 	}
 	for _, key := range []string{"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
-		"provider.debit-note-interval", "provider.debit-note-interval-min", "provider.payment-timeout", "provider.idle-agreement"} {
+		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement"} {
 		if v := c.String(key); v != "" {
 			if _, err := parseDuration(v); err != nil {
 				bad(key, "want a duration such as 90s, 5m or 1h")
 			}
 		}
 	}
-	for _, key := range []string{"provider.enabled", "provider.allow-loopback", "payment.skip-validation"} {
+	for _, key := range []string{"rest.allow-any-origin", "provider.enabled", "provider.allow-loopback", "payment.skip-validation"} {
 		if _, err := parseBool(c.String(key)); err != nil {
 			bad(key, "want true or false")
 		}
@@ -179,6 +180,9 @@ func (c *Config) Validate() error {
 		if n, err := parseCount(c.String(key)); err != nil || n < 1 {
 			bad(key, "want a whole number from 1 up")
 		}
+	}
+	if slices.Contains(c.List("rest.allow-origin"), "*") && !c.Bool("rest.allow-any-origin") {
+		bad("rest.allow-origin", "* lets every web page that is open on this machine call the node; if that is meant, set rest.allow-any-origin to true")
 	}
 	if _, err := c.ListenAddr(); err != nil {
 		bad("rest.listen", err.Error())

@@ -63,11 +63,14 @@ type demo struct {
 	bar                *mpb.Bar
 	mu                 sync.Mutex
 	parts              []tiles.Tile
+	machines           int           // that work
+	finished           int           // tiles
+	done               chan struct{} // closed with the last tile
 	byProvider         map[string]int
 }
 
 func runDemo(cmd *cobra.Command, _ []string) error {
-	d := &demo{w: cmd.OutOrStdout(), byProvider: map[string]int{}}
+	d := &demo{w: cmd.OutOrStdout(), byProvider: map[string]int{}, done: make(chan struct{})}
 	f := cmd.Flags()
 	d.dir, _ = f.GetString("dir")
 	d.out, _ = f.GetString("out")
@@ -222,20 +225,48 @@ func (d *demo) queue() chan image.Rectangle {
 
 func (d *demo) worker(ctx context.Context, pool *rent.Pool, files *gsb.Client, queue chan image.Rectangle) error {
 	for {
-		wait, cancel := context.WithTimeout(ctx, 30*time.Second)
-		m, err := pool.Rent(wait)
-		cancel()
-		if err != nil {
+		m, err := d.rent(ctx, pool)
+		if m == nil {
 			return err
 		}
 		err = d.drain(ctx, m, files, queue)
+		d.count(-1)
 		if errors.Is(err, rent.ErrLost) {
 			m.Abandon(err.Error())
 			continue
 		}
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		return errors.Join(err, m.Close(closing))
+		if cerr := m.Close(closing); cerr != nil {
+			m.Abandon(cerr.Error())
+		}
+		return err
+	}
+}
+
+func (d *demo) count(n int) (working int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.machines += n
+	return d.machines
+}
+
+// patience is how long nobody may work before the demo gives up.
+const patience = 30 * time.Second
+
+// rent waits for a machine. There is none when the picture got done without
+// it; it is an error only when nobody is left who works.
+func (d *demo) rent(ctx context.Context, pool *rent.Pool) (*rent.Machine, error) {
+	for {
+		wait, cancel := context.WithTimeout(ctx, patience)
+		m, err := pool.RentUnless(wait, d.done)
+		cancel()
+		if m != nil {
+			d.count(1)
+		}
+		if m != nil || err == nil || ctx.Err() != nil || d.count(0) == 0 {
+			return m, err
+		}
 	}
 }
 
@@ -258,13 +289,15 @@ func (d *demo) drain(ctx context.Context, m *rent.Machine, files *gsb.Client, qu
 			}
 			return err
 		}
+		d.bar.Increment()
 		d.mu.Lock()
 		d.byProvider[m.Provider()]++
-		if len(d.parts) == d.tiles {
+		d.finished++
+		if d.finished == d.tiles {
 			close(queue)
+			close(d.done)
 		}
 		d.mu.Unlock()
-		d.bar.Increment()
 	}
 }
 
@@ -331,7 +364,7 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 	for _, deal := range deals {
 		l.rows = append(l.rows, []string{
 			deal.Name, fmt.Sprint(d.byProvider[deal.Name]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
-			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), deal.Status,
+			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), statusOf(deal),
 		})
 	}
 	fmt.Fprintln(w)
@@ -344,6 +377,13 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 	fmt.Fprintf(w, "  bin/emet money status -d %s\n", requestor)
 	fmt.Fprintf(w, "  bin/emet store verify -d %s\n", requestor)
 	return nil
+}
+
+func statusOf(d rent.Deal) string {
+	if d.Lost && d.Status == "" {
+		return "lost"
+	}
+	return d.Status
 }
 
 func counter(d rent.Deal, name string) string {

@@ -22,12 +22,15 @@ import (
 // fleet is a network of processes of this program.
 type fleet struct {
 	dir   string
+	env   []string // of every node, beyond what start sets
 	mu    sync.Mutex
 	procs []*exec.Cmd
 	nodes map[string]*client.Client // providers, by name
 }
 
-func newFleet(dir string) *fleet { return &fleet{dir: dir, nodes: map[string]*client.Client{}} }
+func newFleet(dir string, env ...string) *fleet {
+	return &fleet{dir: dir, env: env, nodes: map[string]*client.Client{}}
+}
 
 // start brings up chain, requestor and providers and returns a client of the
 // requestor, whose account is funded.
@@ -38,7 +41,7 @@ func (f *fleet) start(ctx context.Context, providers int) (*client.Client, error
 	}
 	env := []string{
 		"HOODI_GETH_ADDR=" + chain["hoodi"], "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true",
-		"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_STORE_SEGMENT_MIB=16",
+		"EMET_ACTIVITY_PROVIDER_LOST=" + envOr("EMET_ACTIVITY_PROVIDER_LOST", "10s"), "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_STORE_SEGMENT_MIB=16",
 	}
 	requestor, err := f.node(ctx, "requestor", env, "--no-provider")
 	if err != nil {
@@ -102,7 +105,7 @@ func (f *fleet) spawn(ctx context.Context, name string, env []string, args ...st
 	}
 	defer logFile.Close() //nolint:errcheck // the child has its own
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), env...), f.env...)
 	cmd.Stderr = logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.StdoutPipe()

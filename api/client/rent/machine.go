@@ -133,6 +133,7 @@ func (m *Machine) Close(ctx context.Context) error {
 		return nil
 	}
 	m.over = true
+	defer m.ended(false)
 	usage, _ := m.pool.c.Usage(ctx, m.deal.Activity)
 	err := m.pool.c.DestroyActivity(ctx, m.deal.Activity, 15*time.Second)
 	if last, uerr := m.pool.c.Usage(ctx, m.deal.Activity); uerr == nil && len(last) > 0 {
@@ -147,13 +148,20 @@ func (m *Machine) Close(ctx context.Context) error {
 	return errors.Join(err, m.pool.c.Terminate(ctx, m.deal.Agreement, "Finished"))
 }
 
+func (m *Machine) ended(lost bool) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	m.deal.over = true
+	if lost {
+		m.deal.Lost, m.pool.failed[m.deal.Provider] = true, true
+	}
+}
+
 // Abandon ends the agreement with a provider that failed; nothing is rented
 // from it again by this pool.
 func (m *Machine) Abandon(why string) {
 	m.over = true
-	m.pool.mu.Lock()
-	m.pool.failed[m.deal.Provider] = true
-	m.pool.mu.Unlock()
+	m.ended(true)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if m.deal.Activity != "" {

@@ -72,9 +72,9 @@ func (p *Pool) deal(agreement string) *Deal {
 }
 
 // AwaitInvoices waits until every agreement has an accepted invoice, or ctx
-// ends.
+// ends. Of one that was broken off none is awaited.
 func (p *Pool) AwaitInvoices(ctx context.Context) error {
-	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" })
+	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" || d.Lost })
 }
 
 func (p *Pool) await(ctx context.Context, ok func(*Deal) bool) error {

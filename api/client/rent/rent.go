@@ -75,6 +75,11 @@ type Deal struct {
 	Status    string   `json:"status"` // of the invoice
 	Tx        string   `json:"tx"`     // transaction hash
 	Notes     int      `json:"notes"`
+	// Lost says that the deal was broken off: the provider was gone, or did not
+	// do what it should. An invoice may never come.
+	Lost bool `json:"lost,omitzero"`
+
+	over bool // ended by us
 }
 
 // Open sets the budget aside and publishes the demand. session names this use
@@ -217,10 +222,16 @@ var ErrNoProvider = errors.New("no provider offered a machine")
 
 // Rent makes an agreement with the next provider that answers and prepares a
 // machine there. It tries others when one backs out.
-func (p *Pool) Rent(ctx context.Context) (*Machine, error) {
+func (p *Pool) Rent(ctx context.Context) (*Machine, error) { return p.RentUnless(ctx, nil) }
+
+// RentUnless is Rent that returns nothing when stop is closed before a machine
+// was found.
+func (p *Pool) RentUnless(ctx context.Context, stop <-chan struct{}) (*Machine, error) {
 	var last error
 	for {
 		select {
+		case <-stop:
+			return nil, nil
 		case <-ctx.Done():
 			return nil, errors.Join(ErrNoProvider, last, ctx.Err())
 		case d := <-p.drafts:
@@ -247,6 +258,7 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 		return nil, err
 	}
 	if err := p.c.WaitApproval(ctx, id, 15*time.Second); err != nil {
+		p.back(ctx, id)
 		return nil, err
 	}
 	deal := &Deal{Agreement: id, Provider: d.proposal.Issuer, Name: nameOf(d.proposal)}
@@ -262,6 +274,16 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// back withdraws from an agreement of which it is not known whether the
+// provider approved it.
+func (p *Pool) back(ctx context.Context, agreement string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if p.c.Cancel(ctx, agreement, "not approved in time") != nil {
+		_ = p.c.Terminate(ctx, agreement, "not approved in time")
+	}
 }
 
 // Deals lists the agreements in the order they were made.
@@ -288,6 +310,11 @@ func (p *Pool) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = p.c.Unsubscribe(ctx, p.demandID)
+	for _, d := range p.Deals() {
+		if !d.over {
+			_ = p.c.Terminate(ctx, d.Agreement, "Cancelled")
+		}
+	}
 	p.stop()
 	p.wg.Wait()
 	p.release()
