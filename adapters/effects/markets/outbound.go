@@ -91,7 +91,8 @@ func within(ctx context.Context, a effects.Attempt, patience time.Duration, act 
 	if left <= 0 {
 		return market.Failure{Code: market.Timeout, Text: "the other side did not answer in time"}, nil
 	}
-	call, cancel := context.WithTimeout(ctx, min(left, tryTime))
+	// A reply can get lost: there must be time to ask again.
+	call, cancel := context.WithTimeout(ctx, min(left, tryTime, max(patience*2/5, time.Second)))
 	defer cancel()
 	err := act(call)
 	if err == nil {
