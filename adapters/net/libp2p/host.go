@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/emet-node/emet/adapters/net"
 )
@@ -75,6 +76,9 @@ func New(cfg Config) (*Net, error) {
 	if err := n.follow(); err != nil {
 		return nil, errors.Join(fmt.Errorf("network: %w", err), n.Close())
 	}
+	if err := n.listen(); err != nil {
+		return nil, errors.Join(fmt.Errorf("network: %w", err), n.Close())
+	}
 	n.spawn(n.stayConnected)
 	n.spawn(n.reconcile)
 	return n, nil
@@ -93,15 +97,28 @@ func (n *Net) open() (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	listen := golibp2p.NoListenAddrs
-	if len(n.cfg.Listen) > 0 {
-		listen = golibp2p.ListenAddrStrings(n.cfg.Listen...)
-	}
 	return golibp2p.New(
-		golibp2p.Identity(key), listen, golibp2p.UserAgent("emet/"+n.cfg.Version), golibp2p.DisableMetrics(),
+		golibp2p.Identity(key), golibp2p.NoListenAddrs, golibp2p.UserAgent("emet/"+n.cfg.Version), golibp2p.DisableMetrics(),
 		golibp2p.Transport(quic.NewTransport), golibp2p.Transport(tcp.NewTCPTransport), golibp2p.DisableRelay(),
 		golibp2p.ResourceManager(limits), golibp2p.ConnectionManager(conns), golibp2p.WithDialTimeout(dialTime),
 	)
+}
+
+// listen opens the node to others. It comes when everything answers: whoever
+// connects before that remembers a host that speaks no protocol of ours.
+func (n *Net) listen() error {
+	if len(n.cfg.Listen) == 0 {
+		return nil
+	}
+	addrs := make([]multiaddr.Multiaddr, len(n.cfg.Listen))
+	for i, text := range n.cfg.Listen {
+		a, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			return fmt.Errorf("listen address %q: %w", text, err)
+		}
+		addrs[i] = a
+	}
+	return n.host.Network().Listen(addrs...)
 }
 
 // resources bounds what others may use of this host.
