@@ -96,6 +96,12 @@ func (m *Market) Subscriptions(ctx context.Context, kind SubscriptionKind, owner
 	return query(ctx, m.DB, scanSubscription, subscriptionColumns+c.text+" ORDER BY recorded", c.args...)
 }
 
+// SubscriptionBegun returns the one of owner's whose id begins with prefix (32
+// hexadecimal digits), also when it is over.
+func (m *Market) SubscriptionBegun(ctx context.Context, owner identity.NodeID, prefix string) (SubscriptionRow, bool, error) {
+	return one(ctx, m.DB, scanSubscription, subscriptionColumns+` WHERE id > ? AND id < ? AND owner = ?`, prefix+"-", prefix+".", owner)
+}
+
 // Subscription returns one of owner's, also when it is over.
 func (m *Market) Subscription(ctx context.Context, owner identity.NodeID, id string) (SubscriptionRow, bool, error) {
 	return one(ctx, m.DB, scanSubscription, subscriptionColumns+` WHERE id = ? AND owner = ?`, id, owner)

@@ -30,11 +30,22 @@ type Market struct {
 	Agreements   Aggregate[agreement.Command, agreement.State]
 	Views        MarketViews
 	Book         Book
+	// TTL is the life of demands and offers, 0 = [market.DefaultTTL].
+	TTL time.Duration
+}
+
+// ttl is the life of what is published.
+func (m Market) ttl() time.Duration {
+	if m.TTL <= 0 {
+		return market.DefaultTTL
+	}
+	return m.TTL
 }
 
 // MarketViews answer what is not in one stream; *projections.Market does.
 type MarketViews interface {
 	Subscriptions(ctx context.Context, kind projections.SubscriptionKind, owner identity.NodeID) ([]projections.SubscriptionRow, error)
+	SubscriptionBegun(ctx context.Context, owner identity.NodeID, prefix string) (projections.SubscriptionRow, bool, error)
 	Proposal(ctx context.Context, side identity.Side, proposalID string) (projections.ProposalPlace, bool, error)
 	Negotiations(ctx context.Context, subscription string) ([]projections.NegotiationRow, error)
 	Agreements(ctx context.Context, f projections.AgreementFilter) ([]projections.AgreementRow, error)

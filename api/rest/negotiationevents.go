@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	gen "github.com/emet-node/emet/api/gen/market"
@@ -79,6 +78,12 @@ func (m *marketAPI) collect(c echo.Context, find func(context.Context, string) (
 	}
 	deadline, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	if events, ok, err := m.handedOut(c, id, find); ok || err != nil {
+		if err != nil {
+			return err
+		}
+		return list(c, events)
+	}
 	for {
 		head, err := m.Log.Store.Head(ctx)
 		if err != nil {
@@ -257,7 +262,6 @@ func (m *marketAPI) deliver(c echo.Context, sub subscription, parcels []parcel) 
 	ctx := c.Request().Context()
 	caller, now := callerOf(ctx), time.Now().UTC()
 	meta := metaOf(c, sub.id, "")
-	meta.Key = uuid.Must(uuid.NewV7()).String() // a poll is never a repetition
 	opens := make(map[string]negotiation.Open)
 	for i, p := range parcels {
 		if p.match != nil {
@@ -291,6 +295,38 @@ func (m *marketAPI) deliver(c echo.Context, sub subscription, parcels []parcel) 
 		return nil
 	})
 	return mine, receipt.Recorded, err
+}
+
+// handedOut is what an earlier try of the same poll took, if the client gave it
+// a key: its answer may have been lost on the way.
+func (m *marketAPI) handedOut(c echo.Context, id string, find func(context.Context, string) (subscription, error)) ([]gen.NegotiationEvent, bool, error) {
+	if c.Request().Header.Get(idempotencyHeader) == "" {
+		return nil, false, nil
+	}
+	ctx, key := c.Request().Context(), commandKey(c)
+	for r, err := range m.Log.ReadStream(ctx, es.StreamOf(inbox.Category, id), 0) {
+		if err != nil {
+			return nil, false, err
+		}
+		d, ok := r.Data.(inbox.Delivered)
+		if !ok || r.Info.Key != key {
+			continue
+		}
+		sub, err := find(ctx, id)
+		if err != nil || sub.owner != keyOf(ctx).Identity {
+			return nil, false, err
+		}
+		parcels := make([]parcel, len(d.Refs))
+		for i, ref := range d.Refs {
+			parcels[i].ref = ref
+			if ref.Offer != "" {
+				parcels[i].match = &peer.Offer{ID: ref.Offer}
+			}
+		}
+		events, err := m.events(ctx, sub, parcels, r.Recorded)
+		return events, err == nil, err
+	}
+	return nil, false, nil
 }
 
 // openingOf makes the thread that a match begins.

@@ -25,9 +25,13 @@ func (m *marketAPI) SubscribeDemand(c echo.Context) error {
 	}
 	now, caller := time.Now().UTC(), callerOf(ctx)
 	cmd := demand.Publish{
-		By: caller, Constraints: constraints, Created: now, Expires: now.Add(market.DefaultTTL), Properties: properties, Requestor: caller.Node,
+		By: caller, Constraints: constraints, Created: now, Expires: now.Add(m.ttl()), Properties: properties, Requestor: caller.Node,
 	}
-	cmd.DemandID = market.SubscriptionID(newID(c), market.Content{
+	prefix := newID(c)
+	if id, ok, err := m.begun(c, prefix); ok || err != nil {
+		return answerOr(c, id, err)
+	}
+	cmd.DemandID = market.SubscriptionID(prefix, market.Content{
 		Properties: properties, Constraints: constraints, Owner: caller.Node, Created: now, Expires: cmd.Expires,
 	})
 	if _, err := m.Demands.Do(ctx, cmd.DemandID, cmd, metaOf(c, cmd.DemandID, "")); err != nil {
@@ -45,15 +49,37 @@ func (m *marketAPI) SubscribeOffer(c echo.Context) error {
 	}
 	now, caller := time.Now().UTC(), callerOf(ctx)
 	cmd := offer.Publish{
-		By: caller, Constraints: constraints, Created: now, Expires: now.Add(market.DefaultTTL), Properties: properties, Provider: caller.Node,
+		By: caller, Constraints: constraints, Created: now, Expires: now.Add(m.ttl()), Properties: properties, Provider: caller.Node,
 	}
-	cmd.OfferID = market.SubscriptionID(newID(c), market.Content{
+	prefix := newID(c)
+	if id, ok, err := m.begun(c, prefix); ok || err != nil {
+		return answerOr(c, id, err)
+	}
+	cmd.OfferID = market.SubscriptionID(prefix, market.Content{
 		Properties: properties, Constraints: constraints, Owner: caller.Node, Created: now, Expires: cmd.Expires,
 	})
 	if _, err := m.Offers.Do(ctx, cmd.OfferID, cmd, metaOf(c, cmd.OfferID, "")); err != nil {
 		return err
 	}
 	return answer(c, http.StatusCreated, cmd.OfferID)
+}
+
+// begun finds what an earlier try of the same request published. The id cannot
+// be made again, since it is a hash over the time.
+func (m *marketAPI) begun(c echo.Context, prefix string) (id string, ok bool, err error) {
+	if c.Request().Header.Get(idempotencyHeader) == "" {
+		return "", false, nil
+	}
+	ctx := c.Request().Context()
+	row, ok, err := m.Views.SubscriptionBegun(ctx, keyOf(ctx).Identity, prefix)
+	return row.ID, ok, err
+}
+
+func answerOr(c echo.Context, id string, err error) error {
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusCreated, id)
 }
 
 // ListDemands lists the caller's live demands.
