@@ -35,6 +35,8 @@ type Deps struct {
 	Books   Books
 	// Net says how the node is connected.
 	Net Net
+	// Healthy says what keeps the node as such from working; nil = never asked.
+	Healthy func(context.Context) error
 }
 
 // Bridge is the bus bridge; *gsb.Bridge is one.

@@ -210,6 +210,22 @@ func TestOriginsAndHosts(t *testing.T) {
 	}
 }
 
+// A star is too easily set: it must be meant.
+func TestEveryOriginIsAllowedOnlyWhenMeant(t *testing.T) {
+	t.Parallel()
+	const page = "Origin: https://any.example"
+	for meant, want := range map[bool]int{false: 403, true: 200} {
+		url := frame(t, Config{AllowOrigins: []string{"*"}, AllowAnyOrigin: meant}).URL
+		if got := ask(t, url, "GET", "/me", "", asAlice, page); got.status != want {
+			t.Errorf("meant %v: %d", meant, got.status)
+		}
+		got := ask(t, url, "OPTIONS", "/me", "", page, "Access-Control-Request-Method: GET")
+		if (got.status == 200) != meant || (got.header.Get("Access-Control-Allow-Origin") == "https://any.example") != meant {
+			t.Errorf("preflight, meant %v: %d %v", meant, got.status, got.header)
+		}
+	}
+}
+
 func TestPreflights(t *testing.T) {
 	t.Parallel()
 	url := frame(t, Config{}).URL

@@ -62,7 +62,7 @@ type world struct {
 	seq  int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, change ...func(*Deps)) *world {
 	t.Helper()
 	w := &world{t: t, log: newLog(t), book: offerbook.New(offerbook.Options{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -95,6 +95,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.deps.Stories, w.deps.Books = node, money
+	for _, f := range change {
+		f(&w.deps)
+	}
 	srv := httptest.NewServer(New(Config{Version: "0.17.6"}, w.deps))
 	w.url = srv.URL
 	var all sync.WaitGroup
@@ -471,6 +474,24 @@ func TestEqualDemandsHaveTheirOwnIDs(t *testing.T) {
 	a := w.call(201, "POST", "/market-api/v1/demands", demandBody, key).status
 	if a != 201 || len(w.array(w.call(200, "GET", "/market-api/v1/demands", ""))) != 3 {
 		t.Error("a demand with an idempotency key was not published")
+	}
+}
+
+func TestSubscriptionsLiveAsLongAsIsConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *Deps) { d.Market.TTL = 400 * time.Millisecond })
+	s := w.demands()
+	o := w.text(w.call(201, "POST", "/market-api/v1/offers", `{"properties":{},"constraints":"()"}`))
+	d, _, err := w.deps.Market.Demands.Load(t.Context(), s)
+	if err != nil || d.Expires.Sub(d.Created) != 400*time.Millisecond {
+		t.Errorf("the demand lives from %v to %v: %v", d.Created, d.Expires, err)
+	}
+	w.call(404, "GET", "/market-api/v1/demands/"+s+"/events?timeout=10", "") // ends with it
+	w.call(404, "GET", "/market-api/v1/offers/"+o+"/events?timeout=10", "")
+	for _, path := range []string{"demands", "offers"} {
+		if got := w.call(200, "GET", "/market-api/v1/"+path, "").body; got != "[]" {
+			t.Errorf("%s: %s", path, got)
+		}
 	}
 }
 

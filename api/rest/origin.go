@@ -39,7 +39,7 @@ func (s *server) crossOrigin(next http.Handler) http.Handler {
 
 // preflight is answered without a key, since browsers send none.
 func (s *server) preflight(w http.ResponseWriter, r *http.Request, origin string) {
-	if !s.knownHost(r.Host) || !allowed(s.AllowOrigins, origin) && !allowed(s.Keys.Origins(), origin) {
+	if !s.knownHost(r.Host) || !s.allowed(s.AllowOrigins, origin) && !s.allowed(s.Keys.Origins(), origin) {
 		plain(w, http.StatusBadRequest, "Origin is not allowed to make this request")
 		return
 	}
@@ -66,9 +66,9 @@ func (s *server) fromPage(w http.ResponseWriter, r *http.Request, origin string,
 		key, known = s.Keys.Find(secret)
 	}
 	switch {
-	case allowed(s.AllowOrigins, origin), known && allowed(key.AllowOrigins, origin):
+	case s.allowed(s.AllowOrigins, origin), known && s.allowed(key.AllowOrigins, origin):
 		allowOrigin(w.Header(), origin)
-	case !known && allowed(s.Keys.Origins(), origin):
+	case !known && s.allowed(s.Keys.Origins(), origin):
 		allowOrigin(w.Header(), origin) // so that the page can read its 401
 	case known || isUpgrade(r) || r.Method != http.MethodGet:
 		plain(w, http.StatusForbidden, "Origin is not allowed to use this application key")
@@ -83,8 +83,8 @@ func allowOrigin(h http.Header, origin string) {
 	h.Add("Vary", "Origin")
 }
 
-func allowed(list []string, origin string) bool {
-	return slices.ContainsFunc(list, func(o string) bool { return o == "*" || strings.EqualFold(o, origin) })
+func (s *server) allowed(list []string, origin string) bool {
+	return slices.ContainsFunc(list, func(o string) bool { return o == "*" && s.AllowAnyOrigin || strings.EqualFold(o, origin) })
 }
 
 func sameOrigin(origin string, r *http.Request) bool {

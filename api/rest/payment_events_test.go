@@ -165,6 +165,13 @@ func TestWhatStandsInTheWayOfPaying(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(w.as("alice", "GET", "/payments/status?driver=erc20&network=hoodi", ""), 200, "["+gas+"]")
+	if got := ask(t, w.url, "GET", "/healthcheck", "", asAlice); got.status != 500 || !strings.Contains(got.body, `"step":"payments-check"`) ||
+		!strings.Contains(got.body, "InsufficientGas") || !strings.Contains(got.body, `"type":"/healthcheck/payment-driver-errors"`) {
+		t.Errorf("health: %d %s", got.status, got.body)
+	}
+	if got := ask(t, w.url, "GET", "/healthcheck", "", "Authorization: Bearer bob"); got.status != 200 {
+		t.Errorf("bob's health: %d %s", got.status, got.body)
+	}
 	w.want(w.as("alice", "GET", "/payments/status?network=holesky", ""), 200, "[]")
 	w.want(w.as("alice", "GET", "/payments/status?network=nowhere", ""), 404, "Network not found")
 	w.want(w.as("alice", "GET", "/payments/status?driver=zksync", ""), 404, "Driver not found")

@@ -35,8 +35,12 @@ const (
 
 // Config says how the node presents itself. The zero value serves.
 type Config struct {
-	// AllowOrigins are origins of web pages that may use any app-key, "*" = all.
+	// AllowOrigins are origins of web pages that may use any app-key, "*" = all,
+	// if AllowAnyOrigin.
 	AllowOrigins []string
+	// AllowAnyOrigin makes "*" count, here and in the lists of app-keys. Any web
+	// page that is open on this machine can then reach the node.
+	AllowAnyOrigin bool
 	// Hosts are names under which browsers may reach the node, besides
 	// localhost and addresses.
 	Hosts []string
@@ -73,6 +77,7 @@ type server struct {
 	Config
 	Deps
 	guard *guard
+	tally *tally
 }
 
 // New makes the handler of all routes. Serve it with [HTTPServer].
@@ -83,7 +88,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	if cfg.PreflightAge == 0 {
 		cfg.PreflightAge = preflightAge
 	}
-	s := &server{Config: cfg, Deps: deps, guard: newGuard()}
+	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log)}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError

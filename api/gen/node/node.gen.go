@@ -8,6 +8,62 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// Defines values for HealthStatus.
+const (
+	Ok HealthStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the HealthStatus enum.
+func (e HealthStatus) Valid() bool {
+	switch e {
+	case Ok:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HealthProblemStep.
+const (
+	MarketCheck   HealthProblemStep = "market-check"
+	PaymentsCheck HealthProblemStep = "payments-check"
+	RelayCheck    HealthProblemStep = "relay-check"
+)
+
+// Valid indicates whether the value is a known member of the HealthProblemStep enum.
+func (e HealthProblemStep) Valid() bool {
+	switch e {
+	case MarketCheck:
+		return true
+	case PaymentsCheck:
+		return true
+	case RelayCheck:
+		return true
+	default:
+		return false
+	}
+}
+
+// Health defines model for Health.
+type Health struct {
+	Status HealthStatus `json:"status"`
+}
+
+// HealthStatus defines model for Health.Status.
+type HealthStatus string
+
+// HealthProblem defines model for HealthProblem.
+type HealthProblem struct {
+	Detail   string            `json:"detail"`
+	Instance string            `json:"instance"`
+	Problems []string          `json:"problems,omitempty,omitzero"`
+	Step     HealthProblemStep `json:"step"`
+	Type     string            `json:"type"`
+}
+
+// HealthProblemStep defines model for HealthProblem.Step.
+type HealthProblemStep string
+
 // Me defines model for Me.
 type Me struct {
 	Identity string `json:"identity"`
@@ -45,8 +101,18 @@ type Versions struct {
 // ServerInterface is what the document promises, one method per operation.
 // Handlers read parameters from the request themselves.
 type ServerInterface interface {
+	// GetHealth answers GET /healthcheck.
+	GetHealth(ctx echo.Context) error
 	// GetMe answers GET /me.
 	GetMe(ctx echo.Context) error
+	// ExposeMetrics answers GET /metrics-api/v1/expose.
+	ExposeMetrics(ctx echo.Context) error
+	// PushMetrics answers GET /metrics-api/v1/filtered.
+	PushMetrics(ctx echo.Context) error
+	// FilterMetrics answers GET /metrics-api/v1/filtered/{prefixes}.
+	FilterMetrics(ctx echo.Context) error
+	// SortMetrics answers GET /metrics-api/v1/sorted.
+	SortMetrics(ctx echo.Context) error
 	// GetNetStatus answers GET /net-api/v2/net/status.
 	GetNetStatus(ctx echo.Context) error
 	// GetVersion answers GET /version/get.
@@ -64,4 +130,9 @@ var Routes = []Route{
 	{"GET", "/version/get", "GetVersion", func(s ServerInterface) echo.HandlerFunc { return s.GetVersion }},
 	{"GET", "/me", "GetMe", func(s ServerInterface) echo.HandlerFunc { return s.GetMe }},
 	{"GET", "/net-api/v2/net/status", "GetNetStatus", func(s ServerInterface) echo.HandlerFunc { return s.GetNetStatus }},
+	{"GET", "/healthcheck", "GetHealth", func(s ServerInterface) echo.HandlerFunc { return s.GetHealth }},
+	{"GET", "/metrics-api/v1/expose", "ExposeMetrics", func(s ServerInterface) echo.HandlerFunc { return s.ExposeMetrics }},
+	{"GET", "/metrics-api/v1/sorted", "SortMetrics", func(s ServerInterface) echo.HandlerFunc { return s.SortMetrics }},
+	{"GET", "/metrics-api/v1/filtered", "PushMetrics", func(s ServerInterface) echo.HandlerFunc { return s.PushMetrics }},
+	{"GET", "/metrics-api/v1/filtered/:prefixes", "FilterMetrics", func(s ServerInterface) echo.HandlerFunc { return s.FilterMetrics }},
 }

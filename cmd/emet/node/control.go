@@ -60,6 +60,16 @@ func (n *Node) Control(stop func()) control.Daemon {
 	}
 }
 
+// DropAppKey implements control.Deps. What the key's clients serve to others
+// ends with it.
+func (r running) DropAppKey(ctx context.Context, name, owner string) error {
+	if err := r.Operator.DropAppKey(ctx, name, owner); err != nil {
+		return err
+	}
+	r.n.bridge.UnbindKey(appkey.StreamID(name))
+	return nil
+}
+
 // openSocket listens for the operator. A directory in which others could take
 // its place is no reason not to start: the operator is told, and goes without.
 func (n *Node) openSocket() (err error) {

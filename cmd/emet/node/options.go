@@ -20,7 +20,9 @@ type Options struct {
 
 	Listen       string // host:port of REST
 	AllowOrigins []string
-	Socket       string // path of the operator's socket; "" = none
+	// AllowAnyOrigin makes "*" in lists of origins count.
+	AllowAnyOrigin bool
+	Socket         string // path of the operator's socket; "" = none
 
 	Net Network
 	// Identities are made when they are absent; the first is the default one.

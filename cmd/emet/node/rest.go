@@ -16,12 +16,12 @@ const yagna = "0.17.6"
 
 func (n *Node) server() http.Handler {
 	return rest.New(rest.Config{
-		AllowOrigins: n.o.AllowOrigins, Version: yagna, Name: "emet " + n.o.Version, Logger: n.log,
+		AllowOrigins: n.o.AllowOrigins, AllowAnyOrigin: n.o.AllowAnyOrigin, Version: yagna, Name: "emet " + n.o.Version, Logger: n.log,
 	}, rest.Deps{
-		Keys: n.people, Log: n.Log, Files: n.bridge, Stories: n.Ledger.Node, Books: n.Payment, Net: n,
+		Keys: n.people, Log: n.Log, Files: n.bridge, Stories: n.Ledger.Node, Books: n.Payment, Net: n, Healthy: n.healthy,
 		Market: rest.Market{
 			Agreements: n.Agreements, Demands: n.Demands, Inboxes: n.Inboxes, Negotiations: n.Negotiations, Offers: n.Offers,
-			Views: n.Market, Book: book{n.book},
+			Views: n.Market, Book: book{n.book}, TTL: n.o.TTL,
 		},
 		Activity: rest.Activity{
 			Activities: n.Activities, Batches: n.Batches, Usages: n.Usage, Views: n.Activity,
@@ -32,6 +32,19 @@ func (n *Node) server() http.Handler {
 			Ops: n.Ops, Views: n.Payment, Funds: n.money, Networks: n.profiles(), DefaultNetwork: n.o.DefaultNetwork, SkipValidation: n.o.SkipValidation,
 		},
 	})
+}
+
+// healthy is nil while the log can be written and the views follow it.
+func (n *Node) healthy(ctx context.Context) error {
+	if err := n.Store.Failed(); err != nil {
+		return err
+	}
+	for _, v := range n.Views() {
+		if err := v.Fresh(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NetStatus implements rest.Net.
