@@ -15,6 +15,7 @@ import (
 
 const (
 	callTime     = 5 * time.Second  // one try at a request that should be answered at once
+	createTime   = 10 * time.Second // one try at a request for which an exe-unit is started
 	execPatience = 8 * time.Second  // an exec that cannot be delivered by then is refused
 	lastPatience = 60 * time.Second // a provider that does not confirm an end by then is given up on
 	retrySoon    = 300 * time.Millisecond
@@ -43,10 +44,13 @@ func (r *Requestor) Create(ctx context.Context, a effects.Attempt) (effects.Outc
 		r.giveUp(e)
 		return order(activity.FailCreation{By: effects.Own(), Code: Unreachable, Message: "the provider did not answer in time"}), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(left, time.Second)+time.Second)
+	// An answer can get lost: the provider is asked again while there is time,
+	// and says each time when it needs longer.
+	try := min(max(left/2, time.Second), createTime)
+	ctx, cancel := context.WithTimeout(ctx, try+time.Second)
 	defer cancel()
 	got, err := effects.Answer[peer.ActivityCreated](ctx, r.Peers, e.Requestor, e.Provider, peer.CreateActivity{
-		AgreementID: e.AgreementID, RequestID: e.ActivityID, RequestorPubKey: e.RequestorPubKey, TimeoutMS: e.TimeoutMS,
+		AgreementID: e.AgreementID, RequestID: e.ActivityID, RequestorPubKey: e.RequestorPubKey, TimeoutMS: try.Milliseconds(),
 	})
 	if err == nil {
 		return order(activity.ConfirmCreation{By: effects.Own(), ProviderID: got.ActivityID}), nil
@@ -111,7 +115,7 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 		return effects.Outcome{}, err
 	}
 	if s.Ended {
-		return order(batch.RefuseExec{By: effects.Own(), Code: "abandoned", Message: "the activity ended before the script was delivered"}), nil
+		return order(batch.RefuseExec{By: effects.Own(), Code: "abandoned", Message: ErrNoUnit.Error() + ": the activity ended before the script was delivered"}), nil
 	}
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -123,7 +127,7 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 		return order(batch.RefuseExec{By: effects.Own(), Code: string(no.Code), Message: no.Text}), nil
 	}
 	if time.Since(a.Intent.Recorded) > execPatience {
-		return order(batch.RefuseExec{By: effects.Own(), Code: Unreachable, Message: "GSB error: endpoint address not found: " + err.Error()}), nil
+		return order(batch.RefuseExec{By: effects.Own(), Code: Unreachable, Message: ErrNoUnit.Error() + ": " + err.Error()}), nil
 	}
 	return effects.Outcome{}, &effects.RetryAfter{In: retrySoon, Err: err}
 }
