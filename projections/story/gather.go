@@ -210,7 +210,7 @@ func (g *gathering) around() {
 	for s, positions := range g.byStream {
 		switch s.Category() {
 		case "payment":
-			if g.anyDeal(positions) || own(s) == g.seed {
+			if g.anyDeal(positions) || g.names[own(s)] { // a claim may name activities alone; the bill names it
 				g.streams[s] = some
 			}
 		case "tx":
@@ -287,26 +287,37 @@ func relate(facts []Fact, ix *index) {
 	last := make(map[es.Stream]es.Position)
 	for i := range facts {
 		f := &facts[i]
-		f.Parent, f.Caused = parent(*f, facts[:i], in, last, ix)
+		f.Parent, f.Caused = parent(facts, i, in, last, ix)
 		in[f.Position] = true
 		last[f.Stream] = f.Position
 	}
 }
 
-func parent(f Fact, before []Fact, in map[es.Position]bool, last map[es.Stream]es.Position, ix *index) (*es.Position, bool) {
+// together says that two facts come from one command.
+func together(a, b Fact) bool { return a.Info.Key != "" && a.Info.Key == b.Info.Key }
+
+func parent(facts []Fact, i int, in map[es.Position]bool, last map[es.Stream]es.Position, ix *index) (*es.Position, bool) {
+	f := facts[i]
 	if c := f.Info.Cause; c != nil && in[*c] {
 		return c, true
 	}
-	if n := len(before); n > 0 && before[n-1].Position+1 == f.Position && before[n-1].Info.Key == f.Info.Key && f.Info.Key != "" {
-		return &before[n-1].Position, false // the same command
+	if i > 0 && facts[i-1].Position+1 == f.Position && together(facts[i-1], f) {
+		return &facts[i-1].Position, false
 	}
 	if p, ok := last[f.Stream]; ok {
 		return &p, false
 	}
+	var names []string
+	for _, g := range facts[i:] {
+		if !together(f, g) && g.Position != f.Position {
+			break
+		}
+		names = append(names, ix.facts[g.Position].names...)
+	}
 	var best *es.Position
 	for s, p := range last {
 		id := own(s)
-		if id != "" && (slices.Contains(ix.facts[f.Position].names, id) || strings.Contains(f.Stream.Key(), id)) && (best == nil || p > *best) {
+		if id != "" && (slices.Contains(names, id) || strings.Contains(f.Stream.Key(), id)) && (best == nil || p > *best) {
 			best = &p
 		}
 	}

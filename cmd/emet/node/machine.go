@@ -1,6 +1,7 @@
 package node
 
 import (
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -25,7 +26,12 @@ func DetectHardware(dir string, threads int, memGiB, storageGiB string) agent.Ha
 	}
 	if h.StorageGiB == "" {
 		var fs syscall.Statfs_t
-		if syscall.Statfs(dir, &fs) == nil {
+		err := syscall.Statfs(dir, &fs)
+		for err != nil && dir != filepath.Dir(dir) { // it will be made
+			dir = filepath.Dir(dir)
+			err = syscall.Statfs(dir, &fs)
+		}
+		if err == nil {
 			h.StorageGiB = gib(float64(fs.Bavail) * float64(fs.Bsize) * 0.8)
 		}
 	}

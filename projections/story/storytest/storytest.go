@@ -214,6 +214,7 @@ func (w *writer) settle(purse string) {
 			PayeeAddr: string(Seller), PayeeID: Seller, PayerAddr: string(Buyer), PayerID: Buyer, PaymentID: d.Payment, Platform: Platform, Shares: shares,
 			Side: identity.Requestor, Timestamp: noon, TxHash: TxHash,
 		})
+		shares[0].AgreementID, shares[0].ActivityID = "", d.Activity // as payers write a debit note's share
 		w.then("payment-P-"+string(Seller)+"-"+d.Payment, pay.Claimed{
 			Amount: one, Canonical: []byte("{}"), PayeeAddr: string(Seller), PayeeID: Seller, PayerAddr: string(Buyer), PayerID: Buyer, PaymentID: d.Payment,
 			Platform: Platform, Shares: shares, Side: identity.Provider, Timestamp: noon, TxHash: TxHash,
