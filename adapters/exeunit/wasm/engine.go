@@ -131,7 +131,7 @@ func (e *Engine) NewGuest(r exeunit.Run) (*Guest, error) {
 func (e *Engine) Run(ctx context.Context, g *Guest, write func(stderr bool, p []byte)) exeunit.Done {
 	defer close(g.ended)
 	before := rusage()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // see breathe
+	defer quiet()()
 	if g.run.WallMS > 0 {
 		timer := time.AfterFunc(time.Duration(g.run.WallMS)*time.Millisecond, func() { g.Stop(exeunit.StoppedByWallClock) })
 		defer timer.Stop()
@@ -141,6 +141,18 @@ func (e *Engine) Run(ctx context.Context, g *Guest, write func(stderr bool, p []
 	done.UserUS, done.SysUS = after[0]-before[0], after[1]-before[1]
 	done.Fuel = g.Fuel()
 	return done
+}
+
+// quiet turns the collector off, see breathe, and returns what turns it on
+// again. A collection that had begun is brought to its end: its last step stops
+// all threads too.
+func quiet() (loud func()) {
+	before := debug.SetGCPercent(-1)
+	if before < 0 {
+		return func() {}
+	}
+	runtime.GC()
+	return func() { debug.SetGCPercent(before) }
 }
 
 func (e *Engine) run(ctx context.Context, g *Guest, write func(bool, []byte)) exeunit.Done {
@@ -231,11 +243,15 @@ func (g *Guest) Stop(reason string) {
 }
 
 // drain takes the fuel away again and again: a guest that was just counting
-// writes its own number back over ours.
+// writes its own number back over ours. One that does little else than count
+// does so nearly always, hence the many tries in a row.
 func (g *Guest) drain() {
 	for {
 		g.mu.Lock()
-		if g.fuel != nil {
+		for range drainTries {
+			if g.fuel == nil {
+				break
+			}
 			if left := int64(g.fuel.Get()); left >= 0 {
 				g.drained, g.used = true, g.budget-left
 				g.fuel.Set(^uint64(0))
@@ -249,6 +265,9 @@ func (g *Guest) drain() {
 		}
 	}
 }
+
+// drainTries take some tens of microseconds.
+const drainTries = 2000
 
 func (g *Guest) config(write func(bool, []byte)) wazero.ModuleConfig {
 	c := wazero.NewModuleConfig().WithName("").WithStartFunctions().

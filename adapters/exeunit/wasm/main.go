@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -112,6 +113,8 @@ func (s *server) load(ctx context.Context, l exeunit.Load) *exeunit.Loaded {
 		}
 	}
 	runtime.GC()
+	// From now on garbage is collected between runs and in host calls only.
+	debug.SetGCPercent(-1)
 	return &answer
 }
 
@@ -143,10 +146,11 @@ func (s *server) run(ctx context.Context, g *Guest) {
 	done := s.engine.Run(ctx, g, out.write)
 	close(ended)
 	out.close()
-	s.mu.Lock()
+	s.mu.Lock() // no guest starts before the garbage of this one is gone
+	defer s.mu.Unlock()
 	s.guest = nil
-	s.mu.Unlock()
 	_ = s.out.Write(exeunit.Report{Done: &done})
+	runtime.GC()
 }
 
 // watch reports the fuel of a running guest.
