@@ -4,7 +4,6 @@
 package golemjs
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -20,7 +19,7 @@ import (
 	"time"
 )
 
-//go:embed package.json package-lock.json rental.cjs
+//go:embed package.json package-lock.json *.cjs
 var files embed.FS
 
 // Node is where a driver finds the node.
@@ -42,7 +41,12 @@ type Order struct {
 	Network   string  `json:"network,omitempty"` // "" = what golem-js takes, holesky
 	RentHours float64 `json:"rentHours,omitempty"`
 	TimeoutMS int     `json:"timeoutMs,omitempty"` // of each wait
+	Budget    float64 `json:"budget,omitempty"`    // of an allocation that is made and released before
 	Do        []Step  `json:"do"`
+	// Say is what every machine of a pool runs, see pool.cjs.
+	Say []string `json:"say,omitempty"`
+	// Hear is told of every line while the driver runs; nil = nobody listens.
+	Hear func(Line) `json:"-"`
 }
 
 // Line is what a driver printed: its "step" and whatever came with it.
@@ -98,21 +102,20 @@ func (r Report) String() string {
 
 // Rent runs rental.cjs. The error is nil when the program ended well; the
 // report is there either way.
-func Rent(ctx context.Context, n Node, o Order) (Report, error) {
-	arg, err := json.Marshal(o)
-	if err != nil {
-		return Report{}, err
-	}
-	return Run(ctx, n, "rental.cjs", string(arg))
+func Rent(ctx context.Context, n Node, o Order) (Report, error) { return Run(ctx, n, "rental.cjs", o) }
+
+// RentPool runs pool.cjs, as Rent does rental.cjs.
+func RentPool(ctx context.Context, n Node, o Order) (Report, error) {
+	return Run(ctx, n, "pool.cjs", o)
 }
 
-// Run runs a driver with arguments.
-func Run(ctx context.Context, n Node, driver string, args ...string) (Report, error) {
-	dir, err := Install(ctx)
+// Run runs a driver with an order.
+func Run(ctx context.Context, n Node, driver string, o Order) (Report, error) {
+	order, err := json.Marshal(o)
 	if err != nil {
 		return Report{}, err
 	}
-	program, err := files.ReadFile(driver)
+	dir, err := Install(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -121,11 +124,10 @@ func Run(ctx context.Context, n Node, driver string, args ...string) (Report, er
 		return Report{}, err
 	}
 	defer os.RemoveAll(at) //nolint:errcheck // in the temporary directory
-	path := filepath.Join(at, driver)
-	if err := os.WriteFile(path, program, 0o600); err != nil {
+	if err := os.CopyFS(at, files); err != nil {
 		return Report{}, err
 	}
-	cmd := exec.CommandContext(ctx, "node", append([]string{path}, args...)...)
+	cmd := exec.CommandContext(ctx, "node", filepath.Join(at, driver), string(order))
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Dir = at
 	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"),
@@ -133,32 +135,44 @@ func Run(ctx context.Context, n Node, driver string, args ...string) (Report, er
 	if n.Subnet == "" {
 		cmd.Env = append(cmd.Env, "YAGNA_SUBNET=public")
 	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var stderr bytes.Buffer
+	said := &listener{hear: o.Hear}
+	cmd.Stdout, cmd.Stderr = said, &stderr
 	err = cmd.Run()
-	report := Report{Lines: parse(&stdout), Stderr: stderr.String()}
+	report := Report{Lines: said.lines, Stderr: stderr.String()}
 	if err != nil {
 		return report, fmt.Errorf("%s: %w", driver, err)
 	}
 	return report, nil
 }
 
-// parse reads JSON lines; a line that is none becomes the step "text".
-func parse(out *bytes.Buffer) []Line {
-	var lines []Line
-	s := bufio.NewScanner(out)
-	s.Buffer(nil, 16<<20)
-	for s.Scan() {
-		var l Line
-		if json.Unmarshal(s.Bytes(), &l.Fields) != nil {
-			lines = append(lines, Line{Step: "text", Fields: map[string]any{"text": s.Text()}})
-			continue
+// listener reads JSON lines as they come; a line that is none becomes the step
+// "text".
+type listener struct {
+	hear  func(Line)
+	rest  []byte
+	lines []Line
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		text, rest, whole := bytes.Cut(l.rest, []byte("\n"))
+		if !whole {
+			return len(p), nil
 		}
-		l.Step, _ = l.Fields["step"].(string)
-		l.MS, _ = l.Fields["ms"].(float64)
-		lines = append(lines, l)
+		line := Line{}
+		if json.Unmarshal(text, &line.Fields) == nil {
+			line.Step, _ = line.Fields["step"].(string)
+			line.MS, _ = line.Fields["ms"].(float64)
+		} else {
+			line = Line{Step: "text", Fields: map[string]any{"text": string(text)}}
+		}
+		l.rest, l.lines = bytes.Clone(rest), append(l.lines, line)
+		if l.hear != nil {
+			l.hear(line)
+		}
 	}
-	return lines
 }
 
 // Install makes sure that the packages of package-lock.json are there and

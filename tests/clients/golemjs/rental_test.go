@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +45,11 @@ func main() {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "on purpose")
 		os.Exit(3)
+	case "count":
+		fmt.Print("0123456789")
+	case "hang":
+		fmt.Println("begun")
+		time.Sleep(time.Hour)
 	case "tick":
 		for i := range 3 {
 			fmt.Println("tick", i)
@@ -112,19 +119,48 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// network starts `emet dev` and returns what clients need to know of it. The
-// binary is built, unless EMET_BINARY names one.
+// emet is the program under test: built, unless EMET_BINARY names one.
+var emet = sync.OnceValues(func() (string, error) {
+	if binary := os.Getenv("EMET_BINARY"); binary != "" {
+		return binary, nil
+	}
+	dir, err := os.MkdirTemp("", "emet-binary-*")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "emet")
+	out, err := exec.Command("go", "build", "-o", binary, "github.com/emet-node/emet/cmd/emet").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build emet: %w: %s", err, out)
+	}
+	return binary, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary, err := emet(); err == nil && os.Getenv("EMET_BINARY") == "" {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// network starts `emet dev` and returns what clients need to know of it.
 func network(t *testing.T) Node {
 	t.Helper()
-	binary := os.Getenv("EMET_BINARY")
-	if binary == "" {
-		binary = filepath.Join(t.TempDir(), "emet")
-		build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/emet-node/emet/cmd/emet")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build emet: %v: %s", err, out)
-		}
+	said := start(t, "emet dev", nil, "dev", "--port", "0", "-d", t.TempDir(), "--log-level", "info")
+	return Node{URL: said["YAGNA_API_URL"], AppKey: said["YAGNA_APPKEY"]}
+}
+
+// start runs emet and returns what it said until READY: lines "export K=V" and
+// "name value". It ends with the test.
+func start(t *testing.T, name string, env []string, args ...string) map[string]string {
+	t.Helper()
+	binary, err := emet()
+	if err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "dev", "--port", "0", "-d", t.TempDir(), "--log-level", "info")
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), env...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
@@ -134,35 +170,39 @@ func network(t *testing.T) Node {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	drained := make(chan struct{})
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		go func() { <-drained; ended <- cmd.Wait() }()
 		select {
 		case <-ended:
 		case <-time.After(30 * time.Second):
 			_ = cmd.Process.Kill()
-			t.Error("emet dev did not end within 30 s")
+			t.Errorf("%s did not end within 30 s", name)
 		}
 		if t.Failed() {
-			t.Logf("emet dev said:\n%s", log.String())
+			t.Logf("%s said:\n%s", name, log.String())
 		}
 	})
-	var n Node
+	said := map[string]string{}
 	for s := bufio.NewScanner(out); s.Scan(); {
-		if v, ok := strings.CutPrefix(s.Text(), "export YAGNA_API_URL="); ok {
-			n.URL = v
+		line, exported := strings.CutPrefix(s.Text(), "export ")
+		separator := " "
+		if exported {
+			separator = "="
 		}
-		if v, ok := strings.CutPrefix(s.Text(), "export YAGNA_APPKEY="); ok {
-			n.AppKey = v
+		if k, v, ok := strings.Cut(line, separator); ok {
+			said[k] = v
 		}
-		if s.Text() == "READY" {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return n
+		if line == "READY" {
+			go func() { defer close(drained); _, _ = io.Copy(io.Discard, out) }()
+			return said
 		}
 	}
-	t.Fatal("emet dev never got ready")
-	return n
+	close(drained)
+	t.Fatalf("%s never got ready", name)
+	return nil
 }
 
 // get asks the node for JSON.
