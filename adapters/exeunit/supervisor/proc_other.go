@@ -20,3 +20,6 @@ func liveCPU(int) int64 { return 0 }
 func peakRSS(int) int64 { return 0 }
 
 func maxRSS(r *syscall.Rusage) int64 { return r.Maxrss }
+
+// Without a fingerprint a file is read whenever its hash is wanted.
+func fingerprint(os.FileInfo) string { return "" }
