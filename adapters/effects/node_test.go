@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"strings"
@@ -153,8 +154,9 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 	}
 	late := &handler{}
 	gossip := &markets.Gossip{Log: l, Book: x.book, Logger: quiet, Default: func() identity.NodeID { return id }}
-	x.net = n.Join([]identity.NodeID{id}, late, gossip.Hear)
+	x.net = n.Join([]identity.NodeID{id}, late, late.hear)
 	gossip.Peers, gossip.Out = x.net, x.net
+	late.listen(gossip.Hear)
 	agg := markets.Aggregates{Log: l, Offers: x.offers, Demands: x.demands, Negotiations: x.negotiations, Agreements: x.agreements}
 	market := &markets.Outbound{Aggregates: agg, Peers: x.net, Signer: pen{d}, Logger: quiet}
 	x.inbound = &markets.Inbound{Aggregates: agg, Threads: x, Book: gossip, Verify: verify}
@@ -218,8 +220,24 @@ func (x *node) run(parts ...func(context.Context) error) {
 
 // handler stands for the node's answers until they are wired.
 type handler struct {
-	mu sync.Mutex
+	mu     sync.Mutex
+	gossip func(context.Context, peer.Caller, peer.OffersAnnounced)
 	effects.Inbound
+}
+
+func (h *handler) listen(g func(context.Context, peer.Caller, peer.OffersAnnounced)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gossip = g
+}
+
+func (h *handler) hear(ctx context.Context, from peer.Caller, a peer.OffersAnnounced) {
+	h.mu.Lock()
+	g := h.gossip
+	h.mu.Unlock()
+	if g != nil {
+		g(ctx, from, a)
+	}
 }
 
 func (h *handler) set(in effects.Inbound) {
@@ -233,6 +251,13 @@ func (h *handler) HandleCall(ctx context.Context, from peer.Caller, m peer.Messa
 	in := h.Inbound
 	h.mu.Unlock()
 	return in.HandleCall(ctx, from, m)
+}
+
+func (h *handler) HandleStream(ctx context.Context, from peer.Caller, m peer.Message) iter.Seq2[peer.Message, error] {
+	h.mu.Lock()
+	in := h.Inbound
+	h.mu.Unlock()
+	return in.HandleStream(ctx, from, m)
 }
 
 // scan reads the whole log.
