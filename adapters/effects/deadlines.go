@@ -90,6 +90,7 @@ func (d *Deadlines) fire(ctx context.Context, book *expiry.Book) time.Duration {
 		m := es.Meta{
 			Key: fmt.Sprintf("deadline/%s/%d", next.Name, next.At.UnixMicro()), Actor: es.ActorSaga, Grade: es.GradeSelf,
 			Correlation: next.Story, Identity: next.Identity,
+			CausationID: next.Cause, Cause: &next.CauseAt,
 		}
 		err := d.Router.Do(ctx, o, m)
 		if err != nil && transient(err) {

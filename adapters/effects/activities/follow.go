@@ -238,7 +238,9 @@ func (f *Follower) mirror(ctx context.Context, b OpenBatch, from int64, p *pulse
 	if err != nil {
 		return next, false, err
 	}
-	m := es.Meta{Correlation: s.AgreementID, Actor: es.ActorPeer, Identity: string(s.Requestor), Peer: string(s.Provider), Grade: es.GradeSession}
+	m := effects.Because(ctx, f.Log.Store, es.Meta{
+		Correlation: s.AgreementID, Actor: es.ActorPeer, Identity: string(s.Requestor), Peer: string(s.Provider), Grade: es.GradeSession,
+	}, es.StreamOf(batch.Category, batch.StreamID(identity.Requestor, b.ActivityID, b.BatchID)), acceptedType)
 	for msg, err := range f.Peers.Stream(ctx, s.Requestor, s.Provider, peer.FollowBatch{ActivityID: s.PeerID(), BatchID: b.BatchID, After: from - 1}) {
 		if err != nil {
 			return next, false, err

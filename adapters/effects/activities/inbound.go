@@ -17,6 +17,7 @@ import (
 	"github.com/emet-node/emet/domain/activity/usage"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/peer"
 )
 
@@ -96,7 +97,8 @@ func (in *Inbound) make(ctx context.Context, from peer.Caller, t Terms, m peer.C
 	_, err = in.Activities.Do(ctx, id, activity.Create{
 		ActivityID: m.RequestID, AgreementID: m.AgreementID, AgreementState: t.State, Alive: alive, By: effects.FromPeer(from),
 		Provider: t.Provider, Requestor: t.Requestor, RequestorPubKey: m.RequestorPubKey,
-	}, effects.PeerMeta(from, m.AgreementID, "create/"+m.RequestID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, m.AgreementID, "create/"+m.RequestID),
+		agreement.StreamOf(identity.Provider, m.AgreementID)))
 	return err
 }
 
@@ -133,7 +135,8 @@ func (in *Inbound) destroy(ctx context.Context, from peer.Caller, m peer.Destroy
 	id := activity.StreamID(identity.Provider, m.ActivityID)
 	_, err = in.Activities.Do(ctx, id, activity.RequestDestruction{
 		By: effects.FromPeer(from), Cause: activity.ByRequestor, TimeoutMS: m.TimeoutMS,
-	}, effects.PeerMeta(from, s.AgreementID, "destroy/"+m.ActivityID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, s.AgreementID, "destroy/"+m.ActivityID),
+		es.StreamOf(activity.Category, id)))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -210,7 +213,8 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	b, err := in.Batches.Do(ctx, id, batch.Accept{
 		ActivityID: m.ActivityID, AgreementID: s.AgreementID, BatchID: m.BatchID, By: effects.FromPeer(from),
 		Provider: s.Provider, Requestor: s.Requestor, Script: m.Script,
-	}, effects.PeerMeta(from, s.AgreementID, "exec/"+m.BatchID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, s.AgreementID, "exec/"+m.BatchID),
+		es.StreamOf(activity.Category, activity.StreamID(identity.Provider, m.ActivityID))))
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -35,6 +35,7 @@ type pump struct {
 	last      *unit.Event   // last sample heard
 	heard     time.Time
 	silent    bool
+	causes    map[string]es.Meta // causes of reports, by batch; "" = those about the activity
 }
 
 func (p *pump) stream() string { return activity.StreamID(identity.Provider, p.id) }
@@ -48,6 +49,27 @@ func (p *pump) meta(key string) es.Meta {
 		Key: p.id + "/" + key, Correlation: p.agreement, Actor: es.ActorExeUnit,
 		Identity: string(p.terms.Provider), Grade: es.GradeSelf,
 	}
+}
+
+// because says what a report follows from: the acceptance of its batch, or the
+// start of the exe-unit.
+func (p *pump) because(ctx context.Context, batchID string, m es.Meta) es.Meta {
+	c, ok := p.causes[batchID]
+	if !ok {
+		stream, typ := es.StreamOf(activity.Category, p.stream()), "activity.spawned.v1"
+		if batchID != "" {
+			stream, typ = es.StreamOf(batch.Category, batch.StreamID(identity.Provider, p.id, batchID)), acceptedType
+		}
+		if c = effects.Because(ctx, p.u.Log.Store, es.Meta{}, stream, typ); c.Cause == nil {
+			return m
+		}
+		if p.causes == nil {
+			p.causes = make(map[string]es.Meta)
+		}
+		p.causes[batchID] = c
+	}
+	m.CausationID, m.Cause = c.CausationID, c.Cause
+	return m
 }
 
 func (p *pump) run(ctx context.Context) {
@@ -296,6 +318,7 @@ func (p *pump) recordBatch(ctx context.Context, e unit.Event, key string) error 
 			Message: b.Message, Signal: b.Signal, Rusage: rusageOf(b.Rusage),
 		}, key)
 	case unit.BatchClosed:
+		defer delete(p.causes, b.Batch)
 		return p.tellBatch(ctx, b.Batch, batch.Close{At: e.At, By: p.by(), Outcome: batch.Outcome(b.Outcome)}, key)
 	}
 	return nil
@@ -331,7 +354,7 @@ func (p *pump) sample(ctx context.Context, e unit.Event, key string) error {
 	b := e.Body.(unit.Sampled)
 	_, err := p.u.Usage.Do(ctx, usage.StreamID(identity.Provider, p.id), usage.Sample{
 		ActivityID: p.id, At: e.At, By: p.by(), Names: p.terms.UsageVector, Source: usage.FromProcess, Split: splitOf(b), Vector: b.Vector,
-	}, p.meta(key))
+	}, p.because(ctx, "", p.meta(key)))
 	return err
 }
 
@@ -350,7 +373,7 @@ func (p *pump) finish(ctx context.Context, end activity.End) error {
 	if final.Vector == "" {
 		final.Vector = zeros(len(p.terms.UsageVector))
 	}
-	_, err := p.u.Usage.Do(ctx, usage.StreamID(identity.Provider, p.id), final, p.meta("final"))
+	_, err := p.u.Usage.Do(ctx, usage.StreamID(identity.Provider, p.id), final, p.because(ctx, "", p.meta("final")))
 	if refused(err) { // the newest recorded reading is the last one then
 		p.u.Logger.Error("the last usage of an activity was refused", "activity", p.id, "vector", final.Vector, "error", err)
 	} else if err != nil {
@@ -378,12 +401,12 @@ func (p *pump) closeBatches(ctx context.Context, why string) error {
 }
 
 func (p *pump) tell(ctx context.Context, c activity.Command, key string) error {
-	_, err := p.u.Activities.Do(ctx, p.stream(), c, p.meta(key))
+	_, err := p.u.Activities.Do(ctx, p.stream(), c, p.because(ctx, "", p.meta(key)))
 	return err
 }
 
 func (p *pump) tellBatch(ctx context.Context, batchID string, c batch.Command, key string) error {
-	_, err := p.u.Batches.Do(ctx, batch.StreamID(identity.Provider, p.id, batchID), c, p.meta(key))
+	_, err := p.u.Batches.Do(ctx, batch.StreamID(identity.Provider, p.id, batchID), c, p.because(ctx, batchID, p.meta(key)))
 	return err
 }
 

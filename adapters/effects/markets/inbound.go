@@ -13,6 +13,7 @@ import (
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/deal"
 	"github.com/emet-node/emet/domain/market/negotiation"
+	"github.com/emet-node/emet/domain/market/offer"
 	"github.com/emet-node/emet/domain/peer"
 )
 
@@ -120,7 +121,8 @@ func (in *Inbound) opened(ctx context.Context, from peer.Caller, m peer.Proposal
 	_, err = in.Negotiations.Do(ctx, thread, negotiation.ReceiveOpening{
 		At: now, By: effects.FromPeer(from), DemandExpires: m.DemandExpires, DemandID: m.DemandID, Initial: initial,
 		NegotiationID: thread, OfferID: m.OfferID, Proposal: proposal(m.Proposal), Provider: o.Provider, Raw: market.KeepRaw(from.Raw),
-	}, effects.PeerMeta(from, thread, "open/"+m.Proposal.ID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, thread, "open/"+m.Proposal.ID),
+		es.StreamOf(offer.Category, m.OfferID)))
 	if err != nil && in.Limits != nil {
 		in.Limits.open.give(from.Node, thread)
 	}
@@ -163,7 +165,7 @@ func (in *Inbound) countered(ctx context.Context, from peer.Caller, m peer.Propo
 	}
 	_, err = in.Negotiations.Do(ctx, id, negotiation.ReceiveCounter{
 		At: time.Now().UTC(), By: effects.FromPeer(from), Prev: m.Prev, Proposal: proposal(m.Proposal), Raw: market.KeepRaw(from.Raw),
-	}, effects.PeerMeta(from, id, "counter/"+m.Proposal.ID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, id, "counter/"+m.Proposal.ID), es.StreamOf(negotiation.Category, id)))
 	return answer(err)
 }
 
@@ -179,7 +181,7 @@ func (in *Inbound) proposalRejected(ctx context.Context, from peer.Caller, m pee
 	}
 	_, err = in.Negotiations.Do(ctx, id, negotiation.ReceiveRejection{
 		By: effects.FromPeer(from), ProposalID: m.ProposalID, Raw: market.KeepRaw(from.Raw), Reason: m.Reason,
-	}, effects.PeerMeta(from, id, "reject/"+m.ProposalID))
+	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, id, "reject/"+m.ProposalID), es.StreamOf(negotiation.Category, id)))
 	return answer(err)
 }
 
@@ -197,7 +199,8 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 		return nil, err
 	}
 	now, by := time.Now().UTC(), effects.FromPeer(from)
-	_, err = in.Log.Atomically(ctx, effects.PeerMeta(from, m.AgreementID, "propose/"+m.AgreementID), func(t *es.Tx) error {
+	meta := effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, m.AgreementID, "propose/"+m.AgreementID), es.StreamOf(negotiation.Category, id))
+	_, err = in.Log.Atomically(ctx, meta, func(t *es.Tx) error {
 		thread, err := in.Negotiations.Peek(t, id)
 		if err != nil {
 			return err
@@ -242,7 +245,8 @@ func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Sid
 	if _, err := in.find(ctx, from, side, agreementID); err != nil {
 		return nil, err
 	}
-	_, err := in.Agreements.Do(ctx, agreement.StreamID(side, agreementID), c, effects.PeerMeta(from, agreementID, act+"/"+from.MessageID))
+	_, err := in.Agreements.Do(ctx, agreement.StreamID(side, agreementID), c, effects.Following(ctx, in.Log.Store,
+		effects.PeerMeta(from, agreementID, act+"/"+from.MessageID), agreement.StreamOf(side, agreementID)))
 	return answer(err)
 }
 

@@ -90,7 +90,8 @@ func (in *Inbound) deal(ctx context.Context, from peer.Caller, side identity.Sid
 }
 
 func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Side, agreementID, key string, c bill.Command) (peer.Message, error) {
-	_, err := in.Bills.Do(ctx, bill.StreamID(side, agreementID), c, effects.PeerMeta(from, agreementID, key))
+	_, err := in.Bills.Do(ctx, bill.StreamID(side, agreementID), c, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, agreementID, key),
+		es.StreamOf(bill.Category, bill.StreamID(side, agreementID)), agreement.StreamOf(side, agreementID)))
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -280,7 +280,7 @@ func (w *FinalityWatcher) lookAt(ctx context.Context, id string) (done bool, err
 	if err != nil || where == unsettled {
 		return false, err
 	}
-	m := es.Meta{Correlation: s.Claim.Claimed.PaymentID, Actor: es.ActorChain, Identity: string(s.Claim.Claimed.PayeeID), Grade: es.GradeChainFinal}
+	m := effects.Because(ctx, w.Log.Store, es.Meta{Correlation: s.Claim.Claimed.PaymentID, Actor: es.ActorChain, Identity: string(s.Claim.Claimed.PayeeID), Grade: es.GradeChainFinal}, es.StreamOf(payment.Category, id), "payment.verified.v1")
 	if where == left {
 		m.Key = id + "/" + look("reversed", proof.BlockHash, rev)
 		_, err := w.Payments.Do(ctx, id, payment.Reverse{Why: "its block " + proof.BlockHash + " left the chain"}, m)

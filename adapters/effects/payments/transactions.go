@@ -303,7 +303,7 @@ func (w *Watcher) again(ctx context.Context, id string) error {
 	w.mu.Lock()
 	w.open[id] = time.Now()
 	w.mu.Unlock()
-	_, err := w.Txs.Do(ctx, id, tx.RequestBroadcast{}, w.meta(id, fmt.Sprintf("again/%d", time.Now().UnixNano()), es.GradeSelf))
+	_, err := w.Txs.Do(ctx, id, tx.RequestBroadcast{}, w.meta(ctx, id, fmt.Sprintf("again/%d", time.Now().UnixNano()), "tx.broadcast.v1", es.GradeSelf))
 	return err
 }
 
@@ -313,8 +313,14 @@ func look(what, block string, rev es.Revision) string {
 	return fmt.Sprintf("%s/%s/%d", what, block, rev)
 }
 
-func (w *Watcher) meta(id, key string, grade es.Grade) es.Meta {
-	return es.Meta{Key: id + "/" + key, Actor: es.ActorChain, Grade: grade}
+// meta says what a look at the chain follows from, and whose transaction it is
+// about.
+func (w *Watcher) meta(ctx context.Context, id, key, after string, grade es.Grade) es.Meta {
+	m := es.Meta{Key: id + "/" + key, Actor: es.ActorChain, Grade: grade}
+	if s, _, err := w.Txs.Load(ctx, id); err == nil {
+		m.Identity = string(s.Plan.OwnerID)
+	}
+	return effects.Because(ctx, w.Log.Store, m, es.StreamOf(tx.Category, id), after)
 }
 
 func (w *Watcher) include(ctx context.Context, id string, rev es.Revision, r onchain.Receipt) (tx.State, error) {
@@ -331,7 +337,7 @@ func (w *Watcher) include(ctx context.Context, id string, rev es.Revision, r onc
 		}
 		c.Logs = append(c.Logs, entry)
 	}
-	return w.Txs.Do(ctx, id, c, w.meta(id, look("included", r.BlockHash.String(), rev), es.GradeChainIncluded))
+	return w.Txs.Do(ctx, id, c, w.meta(ctx, id, look("included", r.BlockHash.String(), rev), "tx.broadcast.v1", es.GradeChainIncluded))
 }
 
 // settle makes an inclusion final, or takes it back when its block left the chain.
@@ -342,10 +348,10 @@ func (w *Watcher) settle(ctx context.Context, id string, rev es.Revision, s tx.S
 		return false, err
 	}
 	if where == left {
-		_, err := w.Txs.Do(ctx, id, tx.Orphan{BlockHash: at.BlockHash}, w.meta(id, look("orphaned", at.BlockHash, rev), es.GradeChainIncluded))
+		_, err := w.Txs.Do(ctx, id, tx.Orphan{BlockHash: at.BlockHash}, w.meta(ctx, id, look("orphaned", at.BlockHash, rev), "tx.included.v1", es.GradeChainIncluded))
 		return false, err
 	}
-	s, err = w.Txs.Do(ctx, id, tx.Finalise{BlockHash: at.BlockHash}, w.meta(id, look("final", at.BlockHash, rev), es.GradeChainFinal))
+	s, err = w.Txs.Do(ctx, id, tx.Finalise{BlockHash: at.BlockHash}, w.meta(ctx, id, look("final", at.BlockHash, rev), "tx.included.v1", es.GradeChainFinal))
 	return s.Final(), err
 }
 

@@ -16,8 +16,11 @@ type Deadline struct {
 	Name  string // unique; a later deadline of the same name replaces it
 	At    time.Time
 	Order func(at time.Time) es.Order
-	// Story and Identity go into the command's metadata.
+	// Story, Identity and the fact that set the deadline go into the command's
+	// metadata.
 	Story, Identity string
+	Cause           es.ID
+	CauseAt         es.Position
 }
 
 // Hears lists the fact types that matter.
@@ -90,7 +93,7 @@ func (b *Book) set(r es.Recorded, name string, at time.Time, order func(at time.
 	if at.IsZero() {
 		return
 	}
-	b.deadlines[name] = Deadline{Name: name, At: at, Order: order, Story: r.Info.Correlation, Identity: r.Info.Identity}
+	b.deadlines[name] = Deadline{Name: name, At: at, Order: order, Story: r.Info.Correlation, Identity: r.Info.Identity, Cause: r.ID, CauseAt: r.Position}
 }
 
 func (b *Book) clear(names ...string) {
