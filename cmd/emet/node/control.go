@@ -60,6 +60,25 @@ func (n *Node) Control(stop func()) control.Daemon {
 	}
 }
 
+// CreateIdentity, UnlockIdentity and DropIdentity implement control.Deps. Other
+// nodes are told which identities this host speaks for now.
+func (r running) CreateIdentity(ctx context.Context, n control.NewIdentity) (control.Identity, error) {
+	defer r.n.present(ctx)
+	return r.Operator.CreateIdentity(ctx, n)
+}
+
+// UnlockIdentity implements control.Deps.
+func (r running) UnlockIdentity(ctx context.Context, ref, passphrase string) (control.Identity, error) {
+	defer r.n.present(ctx)
+	return r.Operator.UnlockIdentity(ctx, ref, passphrase)
+}
+
+// DropIdentity implements control.Deps.
+func (r running) DropIdentity(ctx context.Context, ref string) (control.Identity, error) {
+	defer r.n.present(ctx)
+	return r.Operator.DropIdentity(ctx, ref)
+}
+
 // DropAppKey implements control.Deps. What the key's clients serve to others
 // ends with it.
 func (r running) DropAppKey(ctx context.Context, name, owner string) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/emet-node/emet/adapters/blobs"
 	"github.com/emet-node/emet/adapters/secrets"
@@ -44,7 +45,7 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 			err = errors.Join(err, opened.Close())
 		}
 	}()
-	if l.Store, err = segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes}); err != nil {
+	if l.Store, err = openStore(ctx, o); err != nil {
 		return nil, fmt.Errorf("log in %s: %w", o.Dir, err)
 	}
 	if l.Secrets, err = secrets.Open(filepath.Join(o.Dir, "secrets")); err != nil {
@@ -58,6 +59,24 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 		return nil, err
 	}
 	return l, l.openViews(ctx, filepath.Join(o.Dir, "views"))
+}
+
+// lockPatience is how long a directory may be in use: a command that reads it
+// holds it for a moment.
+const lockPatience = 500 * time.Millisecond
+
+func openStore(ctx context.Context, o Options) (*segment.Store, error) {
+	for begun := time.Now(); ; {
+		s, err := segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes})
+		if !errors.Is(err, es.ErrLocked) || time.Since(begun) > lockPatience {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // begin writes the first fact of a log: which log it is.

@@ -41,6 +41,27 @@ func (n *Node) delegations(ctx context.Context, key ed25519.PrivateKey) func() [
 	}
 }
 
+// present tells other nodes which identities this host speaks for.
+func (n *Node) present(ctx context.Context) {
+	if n.host != nil {
+		n.host.Refresh(ctx)
+	}
+}
+
+// presentAgain renews the delegations long before they end.
+func (n *Node) presentAgain(ctx context.Context) error {
+	tick := time.NewTicker(delegation.MaxHostTime / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			n.present(ctx)
+		}
+	}
+}
+
 // agreementSigner signs, and says so plainly when the key is locked.
 type agreementSigner struct{ keys *secrets.Keys }
 

@@ -146,6 +146,7 @@ func (n *Node) connect(ctx context.Context) error {
 		n.host, err = libp2p.New(libp2p.Config{
 			Network: n.o.Net.Name, HostKey: key, Listen: n.o.Net.Listen, Bootstrap: n.o.Net.Bootstrap,
 			Delegations: n.delegations(ctx, key), Handler: n.handler, Gossip: n.handler.announced, Version: n.o.Version, Log: n.log,
+			File: filepath.Join(n.o.Dir, "net", "peers.json"),
 		})
 		if err != nil {
 			return fmt.Errorf("network: %w", err)
@@ -278,6 +279,7 @@ func (n *Node) Run(ctx context.Context) error {
 	run("transactions", (&payments.Watcher{Effects: n.money, Open: n.openTxs, Every: n.look()}).Run)
 	run("payments", (&payments.FinalityWatcher{Effects: n.money, Verified: n.verifiedPayments, Every: n.look()}).Run)
 	run("provider", n.openForBusiness)
+	run("delegations", n.presentAgain)
 	run("REST", n.serve)
 	run("log", n.watchLog)
 	if n.socket != nil {
