@@ -20,12 +20,12 @@ func TestNobodyCrashes(t *testing.T) {
 
 func TestRequestorDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.requestor.faults(everyAppend) }, 4*time.Minute)
+	play(t, func(w *world) { w.requestor.faults(everyAppend) }, 2*time.Minute)
 }
 
 func TestProviderDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.provider.faults(everyAppend) }, 4*time.Minute)
+	play(t, func(w *world) { w.provider.faults(everyAppend) }, 2*time.Minute)
 }
 
 func TestBothDieBeforeFacts(t *testing.T) {
@@ -33,7 +33,7 @@ func TestBothDieBeforeFacts(t *testing.T) {
 	play(t, func(w *world) {
 		w.requestor.faults(beforeAppends)
 		w.provider.faults(beforeAppends)
-	}, 4*time.Minute)
+	}, 2*time.Minute)
 }
 
 // play makes a deal in a world in which things die, and then looks at

@@ -80,7 +80,7 @@ func (w *world) node(t *testing.T, name string, args ...string) *process {
 		}, args...),
 		env: []string{
 			"HOODI_GETH_ADDR=" + w.rpc, "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true", "EMET_STORE_SEGMENT_MIB=1",
-			"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_LOG_LEVEL=debug",
+			"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_LOG_LEVEL=info",
 			"EMET_PROVIDER_MEM_GIB=4.0", "EMET_PROVIDER_STORAGE_GIB=4.0",
 		},
 	}

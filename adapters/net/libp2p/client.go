@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -40,8 +41,9 @@ func (n *Net) prepare(from identity.NodeID, m peer.Message) ([]byte, error) {
 // errHello says that the other host does not know the session or the identity.
 var errHello = errors.New("the other host wants a Hello")
 
-// call sends a request. Until the other host has seen it, it is tried twice: a
-// connection may be gone, and the other may have forgotten the session.
+// call sends a request. It is tried twice: a connection may be gone, and the
+// other may have forgotten the session. A host that has seen the first try
+// knows the second by its id.
 func (n *Net) call(ctx context.Context, from, to identity.NodeID, kind string, body []byte) (m peer.Message, err error) {
 	e := n.envelope(ctx, from, to, kind, body)
 	for range 2 {
@@ -67,6 +69,8 @@ func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (agai
 	case errors.Is(err, errHello):
 		s.forget()
 		return true, nil
+	case errors.Is(err, errLost):
+		return true, nil
 	case errors.Is(err, errNotSent):
 		n.host.Network().ClosePeer(s.id) //nolint:errcheck // it is of no use
 		return true, nil
@@ -76,14 +80,38 @@ func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (agai
 
 // lastWord is the error of a request that could not be placed twice.
 func lastWord(to identity.NodeID, kind string, err error) error {
-	if errors.Is(err, errHello) {
+	switch {
+	case errors.Is(err, errHello):
 		return peer.Refuse(peer.Forbidden, "%s does not take this host for the sender's", to)
+	case errors.Is(err, errNotSent):
+		return net.Unreachable(to, kind, err)
 	}
-	return net.Unreachable(to, kind, err)
+	return net.Unanswered(to, kind, err)
 }
 
-// errNotSent says that a request did not leave this host.
-var errNotSent = errors.New("not sent")
+var (
+	// errNotSent says that a request did not leave this host.
+	errNotSent = errors.New("not sent")
+	// errUnread says that no answer could be read.
+	errUnread = errors.New("no answer")
+	// errLost says that a request was lost with its connection: the other host
+	// may have been started again since, and is there for a new one.
+	errLost = errors.New("lost with the connection")
+)
+
+// lost marks the error of a stream whose connection ended.
+func lost(st network.Stream, err error) error {
+	for range 10 { // the connection may be told a moment later than its streams
+		if st.Conn().IsClosed() {
+			return fmt.Errorf("%w: %w", errLost, err)
+		}
+		if r := new(network.StreamError); errors.As(err, &r) || errors.Is(err, io.EOF) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return err
+}
 
 // ask sends one envelope and reads one answer.
 func (n *Net) ask(ctx context.Context, s *session, e net.Envelope) (peer.Message, error) {
@@ -96,6 +124,9 @@ func (n *Net) ask(ctx context.Context, s *session, e net.Envelope) (peer.Message
 	answer, err := n.receive(s, st, r, e)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if err != nil && errors.Is(err, errUnread) {
+		return nil, lost(st, err)
 	}
 	if err != nil {
 		return nil, err
@@ -128,7 +159,7 @@ func (n *Net) receive(s *session, st network.Stream, r *bufio.Reader, to net.Env
 	frame, err := readFrame(r, net.MaxOf(net.Service(to.Kind))+net.EnvelopeOverhead)
 	if err != nil {
 		st.Reset() //nolint:errcheck // the error that matters is there
-		return net.Envelope{}, err
+		return net.Envelope{}, fmt.Errorf("%w: %w", errUnread, err)
 	}
 	e, err := n.unseal(s.id, frame)
 	if err != nil {

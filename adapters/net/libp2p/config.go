@@ -40,8 +40,10 @@ type Config struct {
 	// Hello anew. It may be nil and must not block.
 	Met     func(node identity.NodeID, h peer.Hello)
 	Version string // of this build
-	Limits  Limits
-	Log     *slog.Logger // may be nil
+	// File remembers where other nodes were, "" = they are forgotten at the end.
+	File   string
+	Limits Limits
+	Log    *slog.Logger // may be nil
 }
 
 // Limits protect the node from others. Zero values become defaults.
@@ -80,7 +82,8 @@ const (
 	lookupTime  = 5 * time.Second  // asking others for a node
 	greetTime   = 10 * time.Second
 	dialTime    = 5 * time.Second
-	maxNodes    = 64 // identities of one host
+	firstRedial = 250 * time.Millisecond // of a bootstrap node that has gone
+	maxNodes    = 64                     // identities of one host
 )
 
 func (c *Config) check() ([]lpeer.AddrInfo, error) {

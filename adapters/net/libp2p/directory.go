@@ -33,7 +33,8 @@ type directory struct {
 type place struct {
 	host     lpeer.ID
 	features []string
-	proved   bool
+	proved   bool // in this life
+	kept     bool // in an earlier one
 }
 
 func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) {
@@ -42,8 +43,15 @@ func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string)
 
 // heard takes over hearsay unless something better is known.
 func (d *directory) heard(id identity.NodeID, host lpeer.ID) {
-	if p, ok := d.nodes[id]; !ok || !p.proved {
+	if p, ok := d.nodes[id]; !ok || !p.proved && !p.kept {
 		d.put(id, place{host: host})
+	}
+}
+
+// kept takes over what was proved in an earlier life.
+func (d *directory) kept(id identity.NodeID, host lpeer.ID) {
+	if p, ok := d.nodes[id]; !ok || !p.proved {
+		d.put(id, place{host: host, kept: true})
 	}
 }
 

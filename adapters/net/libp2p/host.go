@@ -42,6 +42,8 @@ type Net struct {
 	sessions map[lpeer.ID]*session
 	known    directory
 	proofs   proofs
+	learnt   chan struct{} // holds a sign when there is something to remember
+	lost     chan struct{} // holds a sign when a host has gone
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -57,7 +59,7 @@ func New(cfg Config) (*Net, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	n := &Net{cfg: cfg, boot: boot, sessions: make(map[lpeer.ID]*session), server: net.NewServer(cfg.Handler, cfg.Gossip, cfg.Log)}
+	n := &Net{cfg: cfg, boot: boot, sessions: make(map[lpeer.ID]*session), learnt: make(chan struct{}, 1), lost: make(chan struct{}, 1), server: net.NewServer(cfg.Handler, cfg.Gossip, cfg.Log)}
 	if n.hostID, _, err = HostID(cfg.HostKey); err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
@@ -78,6 +80,10 @@ func New(cfg Config) (*Net, error) {
 	}
 	if err := n.listen(); err != nil {
 		return nil, errors.Join(fmt.Errorf("network: %w", err), n.Close())
+	}
+	n.revisit(n.recall())
+	if cfg.File != "" {
+		n.spawn(n.remember)
 	}
 	n.spawn(n.stayConnected)
 	n.spawn(n.reconcile)
@@ -167,6 +173,10 @@ func (n *Net) follow() error {
 				n.mu.Lock()
 				delete(n.sessions, c.RemotePeer())
 				n.mu.Unlock()
+				select {
+				case n.lost <- struct{}{}:
+				default:
+				}
 			}
 		},
 	})
@@ -186,6 +196,7 @@ func (n *Net) follow() error {
 					n.mu.Lock()
 					n.known.addresses(id.Peer, id.ListenAddrs)
 					n.mu.Unlock()
+					n.changed()
 				}
 			case <-n.ctx.Done():
 				return
@@ -207,9 +218,10 @@ func (n *Net) greetNew(id lpeer.ID) {
 	}
 }
 
-// stayConnected dials the bootstrap nodes whenever they are gone.
+// stayConnected dials the bootstrap nodes whenever they are gone: often at
+// first, since a node that is started again is back in a moment.
 func (n *Net) stayConnected() {
-	wait := time.Second
+	wait := firstRedial / 2
 	for n.ctx.Err() == nil {
 		missing := 0
 		for _, b := range n.boot {
@@ -221,10 +233,23 @@ func (n *Net) stayConnected() {
 				n.cfg.Log.Debug("a bootstrap node was not reached", "host", b.ID, "error", err)
 			}
 		}
-		if wait = min(2*wait, time.Minute); missing == 0 {
-			wait = 5 * time.Second
+		if wait = min(2*wait, time.Minute); missing > 0 {
+			n.pause(wait)
+			continue
 		}
-		n.pause(wait)
+		wait = firstRedial / 2
+		n.pauseOr(n.lost, 5*time.Second)
+	}
+}
+
+// pauseOr waits for a sign, but not longer than d.
+func (n *Net) pauseOr(sign <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-sign:
+	case <-t.C:
+	case <-n.ctx.Done():
 	}
 }
 

@@ -308,6 +308,7 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 		n.known.proved(id, s.id, features)
 	}
 	n.mu.Unlock()
+	n.changed()
 	for id := range nodes {
 		n.cfg.Met(id, h)
 	}

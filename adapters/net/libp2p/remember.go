@@ -1,0 +1,141 @@
+package libp2p
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	lpeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/emet-node/emet/domain/identity"
+)
+
+const (
+	maxRemembered = 256 // hosts in the file
+	maxVisited    = 16  // of them are dialled at start
+	saveEvery     = 200 * time.Millisecond
+)
+
+// remembered is what the file holds: where nodes that proved themselves were
+// last. A node that starts again finds its partners without asking anybody.
+type remembered struct {
+	Hosts []rememberedHost `json:"hosts"`
+}
+
+type rememberedHost struct {
+	hostAddrs
+	Nodes []identity.NodeID `json:"nodes"`
+}
+
+// recall reads the file. One that is missing or cannot be read is as good as
+// none.
+func (n *Net) recall() []lpeer.AddrInfo {
+	if n.cfg.File == "" {
+		return nil
+	}
+	text, err := os.ReadFile(n.cfg.File)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			n.cfg.Log.Warn("the addresses of other nodes cannot be read", "error", err)
+		}
+		return nil
+	}
+	var r remembered
+	if err := json.Unmarshal(text, &r); err != nil {
+		n.cfg.Log.Warn("the addresses of other nodes cannot be read", "file", n.cfg.File, "error", err)
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []lpeer.AddrInfo
+	for _, h := range r.Hosts[:min(len(r.Hosts), maxRemembered)] {
+		id, err := lpeer.Decode(h.Host)
+		addrs := parseAddrs(h.Addrs[:min(len(h.Addrs), maxAddrs)])
+		if err != nil || len(addrs) == 0 || id == n.host.ID() {
+			continue
+		}
+		n.known.addresses(id, addrs)
+		for _, node := range h.Nodes[:min(len(h.Nodes), maxNodes)] {
+			n.known.kept(node, id)
+		}
+		out = append(out, lpeer.AddrInfo{ID: id, Addrs: addrs})
+	}
+	return out
+}
+
+// revisit dials some of the hosts that were known before.
+func (n *Net) revisit(hosts []lpeer.AddrInfo) {
+	for _, h := range hosts[:min(len(hosts), maxVisited)] {
+		n.spawn(func() {
+			if err := n.dial(n.ctx, h); err != nil {
+				n.cfg.Log.Debug("a host of before was not reached", "host", h.ID, "error", err)
+			}
+		})
+	}
+}
+
+// remember keeps the file up to date until Close.
+func (n *Net) remember() {
+	var last string
+	for n.ctx.Err() == nil {
+		select {
+		case <-n.learnt:
+		case <-n.ctx.Done():
+			return
+		}
+		text := n.memory()
+		if text == last {
+			continue
+		}
+		if err := writeFile(n.cfg.File, text); err != nil {
+			n.cfg.Log.Warn("the addresses of other nodes cannot be kept", "error", err)
+		}
+		last = text
+		n.pause(saveEvery)
+	}
+}
+
+// changed says that there is something to remember.
+func (n *Net) changed() {
+	select {
+	case n.learnt <- struct{}{}:
+	default:
+	}
+}
+
+// memory is the text of the file.
+func (n *Net) memory() string {
+	n.mu.Lock()
+	nodes := make(map[lpeer.ID][]identity.NodeID)
+	for _, id := range slices.Sorted(maps.Keys(n.known.nodes)) {
+		if p := n.known.nodes[id]; (p.proved || p.kept) && len(n.known.addrs[p.host]) > 0 && (len(nodes) < maxRemembered || nodes[p.host] != nil) {
+			nodes[p.host] = append(nodes[p.host], id)
+		}
+	}
+	r := remembered{Hosts: []rememberedHost{}}
+	for _, host := range slices.Sorted(maps.Keys(nodes)) {
+		r.Hosts = append(r.Hosts, rememberedHost{hostAddrs: addrsOf(lpeer.AddrInfo{ID: host, Addrs: n.known.addrs[host]}), Nodes: nodes[host]})
+	}
+	n.mu.Unlock()
+	text, err := json.Marshal(r)
+	if err != nil {
+		return "" // texts only
+	}
+	return string(text)
+}
+
+func writeFile(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
