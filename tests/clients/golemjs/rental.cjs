@@ -4,7 +4,7 @@
 //   { imageUrl, imageHash, engine, network, rentHours, timeoutMs, budget, do: [step…] }
 //
 // with steps {run: [program, args…]}, {shell: "line"}, {stream: [program, args…]},
-// {captured: {run: [program, args…], capture}}, {streamed: the same}, {upload: [local, remote]},
+// {captured: {run: [program, args…], capture}}, {upload: [local, remote]},
 // {download: [remote, local]}, {uploadText: [text, remote]}, {downloadText: remote},
 // {sleepMs: n}, {state: true}. With a budget, an allocation of that much is made
 // and released before anything else.
@@ -17,8 +17,8 @@ const { say, text, result, quiet, follow, machines, run } = require("./common.cj
 
 const order = JSON.parse(process.argv[2]);
 
-async function stream(exe, args, options) {
-  const process = await exe.runAndStream(args[0], args.slice(1), options);
+async function stream(exe, args) {
+  const process = await exe.runAndStream(args[0], args.slice(1));
   process.stdout.subscribe((chunk) => say("chunk", { stream: "stdout", text: text(chunk) }));
   process.stderr.subscribe((chunk) => say("chunk", { stream: "stderr", text: text(chunk) }));
   return say("stream", result(await process.waitForExit(order.timeoutMs || 20000)));
@@ -37,8 +37,6 @@ async function perform(exe, step) {
       return say("run", result(await exe.run(args.run[0], args.run.slice(1), { capture: args.capture })));
     case "stream":
       return stream(exe, args);
-    case "streamed":
-      return stream(exe, args.run, { capture: args.capture });
     case "upload":
       return say("upload", result(await exe.uploadFile(args[0], args[1])));
     case "download":
