@@ -98,34 +98,35 @@ func (c *core) set(p script.Pair, reason string) {
 	c.journal.append(unit.StateChanged{State: string(p.Current), Pending: string(p.Pending), Reason: reason})
 }
 
-// exec takes a script. It runs at once, beside other batches; the rules of the
-// states keep them apart.
-func (c *core) exec(id, text string) error {
+// exec takes a script and returns the number of an event that must be durable
+// before the script counts as taken. It runs at once, beside other batches; the
+// rules of the states keep them apart.
+func (c *core) exec(id, text string) (seq int64, err error) {
 	steps, err := script.Parse(text)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b, ok := c.batches[id]; ok {
 		if b.text == text {
-			return nil
+			return c.journal.last(), nil
 		}
-		return fmt.Errorf("%w: Batch %s already exists", ErrBatch, id)
+		return 0, fmt.Errorf("%w: Batch %s already exists", ErrBatch, id)
 	}
 	if !c.pair.Alive() {
-		return fmt.Errorf("%w: %w", unit.ErrGone, errTerminated)
+		return 0, fmt.Errorf("%w: %w", unit.ErrGone, errTerminated)
 	}
 	if c.open() >= maxOpenBatches {
-		return fmt.Errorf("%d batches are open, at most %d may be", c.open(), maxOpenBatches)
+		return 0, fmt.Errorf("%d batches are open, at most %d may be", c.open(), maxOpenBatches)
 	}
 	b := &batch{id: id, text: text, done: make(chan struct{})}
 	b.ctx, b.abort = context.WithCancelCause(context.Background())
 	c.batches[id] = b
-	c.journal.append(unit.BatchAccepted{Batch: id, Commands: len(steps), Script: text})
+	taken := c.journal.append(unit.BatchAccepted{Batch: id, Commands: len(steps), Script: text})
 	c.working.Add(1)
 	go c.run(b, steps)
-	return nil
+	return taken.Seq, nil
 }
 
 func (c *core) open() (n int) {

@@ -179,10 +179,11 @@ func (s *session) answer(m message) *reply {
 	c := s.host.core
 	switch {
 	case m.Exec != nil:
-		if err := c.exec(m.Exec.Batch, m.Exec.Script); err != nil {
+		seq, err := c.exec(m.Exec.Batch, m.Exec.Script)
+		if err != nil {
 			return refuse(err)
 		}
-		c.journal.durably(c.journal.last(), nil)
+		c.journal.durably(seq, nil)
 		return &reply{}
 	case m.Sample:
 		select {

@@ -20,12 +20,17 @@ const journalName = "journal.jsonl"
 // journal is the events of one exe-unit on disk, a line each. Events become
 // visible to readers when they are durable; those written while a sync goes
 // on share the next one.
+//
+// The file is filled with zeros ahead of what is written, and cut when it is
+// closed: making a write durable that a file has room for costs a small part
+// of what it costs to make a file longer.
 type journal struct {
 	file *os.File
 
 	mu      sync.Mutex
 	starts  []int64 // of each line
-	size    int64
+	size    int64 // of the events
+	room    int64 // of the file
 	durable int           // how many lines are on disk
 	changed chan struct{} // closed when durable grows
 	closed  bool
@@ -34,7 +39,7 @@ type journal struct {
 }
 
 func newJournal(dir string) (*journal, error) {
-	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +58,7 @@ func (j *journal) append(bodies ...unit.Body) unit.Event {
 		last = unit.Event{Seq: int64(len(j.starts)), At: time.Now().UTC().Truncate(time.Microsecond), Body: b}
 		text, err := json.Marshal(last)
 		if err == nil {
-			_, err = j.file.Write(append(text, '\n'))
+			err = j.write(append(text, '\n'))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "exe-unit: the journal cannot be written:", err)
@@ -69,13 +74,32 @@ func (j *journal) append(bodies ...unit.Body) unit.Event {
 	return last
 }
 
+// How much room is made at a time: little for an exe-unit that says little.
+const (
+	leastRoom = 32 << 10
+	mostRoom  = 1 << 20
+)
+
+// write puts a line behind the others and makes room for more in time.
+func (j *journal) write(line []byte) error {
+	if end := j.size + int64(len(line)); end > j.room {
+		room := end + min(max(end, leastRoom), mostRoom)
+		if _, err := j.file.WriteAt(make([]byte, room-end), end); err != nil {
+			return err
+		}
+		j.room = room
+	}
+	_, err := j.file.WriteAt(line, j.size)
+	return err
+}
+
 func (j *journal) syncer() {
 	defer close(j.done)
 	for range j.dirty {
 		j.mu.Lock()
 		n := len(j.starts)
 		j.mu.Unlock()
-		if err := j.file.Sync(); err != nil {
+		if err := syncData(j.file); err != nil {
 			fmt.Fprintln(os.Stderr, "exe-unit: the journal cannot be synced:", err)
 			os.Exit(exitJournal)
 		}
@@ -126,11 +150,13 @@ func (j *journal) last() int64 {
 func (j *journal) close() {
 	close(j.dirty)
 	<-j.done
+	_ = j.file.Truncate(j.size) // readers stop at the zeros too
 	_ = j.file.Close()
 }
 
 // leftover reads what the journal of a dead exe-unit tells after a number. A
-// last line that breaks off was never shown to anybody and is left out.
+// last line that breaks off was never shown to anybody and is left out, as are
+// the zeros behind it, which are no line.
 func leftover(dir string, after int64) iter.Seq[unit.Event] {
 	return func(yield func(unit.Event) bool) {
 		f, err := os.Open(filepath.Join(dir, journalName))

@@ -64,3 +64,12 @@ func fingerprint(info os.FileInfo) string {
 	}
 	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)
 }
+
+// syncData makes durable what was written, without the file's times.
+func syncData(f *os.File) error {
+	for {
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
+			return err
+		}
+	}
+}
