@@ -75,6 +75,9 @@ type devOptions struct {
 	Listen    string
 	Providers int
 	Logger    *slog.Logger
+	// Linger lets the network run until Stop, though the context of the start
+	// ends: whoever rents there can leave in good order.
+	Linger bool
 }
 
 // devNet is a local network in this process.
@@ -87,8 +90,8 @@ type devNet struct {
 }
 
 // startDev starts a network and returns when a client can use it. It runs
-// until ctx ends or Stop.
-func startDev(ctx context.Context, o devOptions) (*devNet, error) {
+// until ctx ends, unless it is to linger, or Stop.
+func startDev(starting context.Context, o devOptions) (*devNet, error) {
 	temporary := o.Dir == ""
 	if temporary {
 		dir, err := os.MkdirTemp("", "emet-dev-")
@@ -107,7 +110,10 @@ func startDev(ctx context.Context, o devOptions) (*devNet, error) {
 		forget()
 		return nil, fmt.Errorf("development chain: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(starting))
+	if !o.Linger {
+		context.AfterFunc(starting, cancel)
+	}
 	n, err := node.Open(ctx, devNodeOptions(o, chains))
 	if err != nil {
 		cancel()
@@ -121,11 +127,12 @@ func startDev(ctx context.Context, o devOptions) (*devNet, error) {
 		stop, cancelStop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancelStop()
 		n.EndUnits(stop)
-		d.done <- errors.Join(err, n.Close(), chains.Close())
+		err = errors.Join(err, n.Close(), chains.Close())
 		forget()
+		d.done <- err
 		close(d.done)
 	}()
-	if err := d.prepare(ctx, chains, o.Providers); err != nil {
+	if err := d.prepare(starting, chains, o.Providers); err != nil {
 		cancel()
 		return nil, errors.Join(err, d.Wait())
 	}

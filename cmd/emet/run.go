@@ -21,6 +21,7 @@ import (
 	"github.com/emet-node/emet/api/client/rent"
 	gsb "github.com/emet-node/emet/api/gsb/client"
 	"github.com/emet-node/emet/domain/money"
+	"github.com/emet-node/emet/domain/payment/onchain"
 )
 
 func newRunCommand() *cobra.Command {
@@ -81,7 +82,7 @@ func runRun(cmd *cobra.Command, args []string) error {
 	c := &client.Client{URL: envOr("YAGNA_API_URL", "http://127.0.0.1:7465"), Key: os.Getenv("YAGNA_APPKEY")}
 	if c.Key == "" {
 		fmt.Fprintln(j.progress, "No YAGNA_APPKEY is set: starting a requestor, a provider and a chain for this run.")
-		d, err := startDev(ctx, devOptions{Listen: "127.0.0.1:0", Providers: 1, Logger: slog.New(slog.DiscardHandler)})
+		d, err := startDev(ctx, devOptions{Listen: "127.0.0.1:0", Providers: 1, Logger: slog.New(slog.DiscardHandler), Linger: true})
 		if err != nil {
 			return err
 		}
@@ -98,6 +99,9 @@ func runRun(cmd *cobra.Command, args []string) error {
 	if err := j.show(cmd.OutOrStdout(), res); err != nil {
 		return err
 	}
+	if res.Deal.Unpaid != "" {
+		return fmt.Errorf("the program ran, but its invoice is not paid: %s; --budget was %s GLM", res.Deal.Unpaid, j.budget)
+	}
 	if res.ExitCode != 0 {
 		return exitCode(res.ExitCode)
 	}
@@ -110,6 +114,8 @@ func explainRun(err error) error {
 		return codedError{fmt.Errorf("%w; is the node running? (emet up, or unset YAGNA_APPKEY to run without one)", err), exitNoDaemon}
 	case client.StatusOf(err) == 401:
 		return codedError{fmt.Errorf("the node does not know the app-key in YAGNA_APPKEY: %w; emet app-key list shows those it knows", err), exitRefused}
+	case errors.Is(err, rent.ErrBudget):
+		return codedError{fmt.Errorf("%w; choose another --budget, or --network", err), exitRefused}
 	case errors.Is(err, rent.ErrNoProvider):
 		return codedError{fmt.Errorf("%w; emet dev is a network with providers", err), exitRefused}
 	}
@@ -140,6 +146,9 @@ func jobOf(cmd *cobra.Command, args []string) (*job, error) {
 	budget, _ := f.GetString("budget")
 	if j.budget, err = money.Parse(budget); err != nil || j.budget.Sign() <= 0 {
 		return nil, usageError{fmt.Errorf("--budget %q: want an amount of GLM above 0, such as 0.5", budget)}
+	}
+	if _, ok := onchain.Network(j.network); j.network != "" && !ok {
+		return nil, usageError{fmt.Errorf("--network %s is not known", j.network)}
 	}
 	for _, p := range j.in {
 		if info, err := os.Stat(p); err != nil || info.IsDir() {
@@ -207,12 +216,13 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 			m.Abandon(err.Error())
 			continue
 		}
+		if err != nil {
+			j.leave(ctx, pool, m)
+			return nil, err
+		}
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		if cerr := m.Close(closing); err == nil {
-			err = cerr
-		}
-		if err != nil {
+		if err := m.Close(closing); err != nil {
 			return nil, err
 		}
 		if err := errors.Join(pool.AwaitInvoices(closing), pool.AwaitSettled(closing)); err != nil {
@@ -221,6 +231,16 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 		deals := pool.Deals()
 		res.Deal = deals[len(deals)-1]
 		return res, nil
+	}
+}
+
+// leave ends a machine whose job failed, and pays for what it did, without
+// letting the one who interrupted wait for long.
+func (j *job) leave(ctx context.Context, pool *rent.Pool, m *rent.Machine) {
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := errors.Join(m.Close(closing), pool.AwaitInvoices(closing)); err != nil {
+		fmt.Fprintf(j.progress, "Not left in good order: %v\n", err)
 	}
 }
 

@@ -312,5 +312,27 @@ func (u *Units) Kill(ctx context.Context, activityID, reason string) error {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // it ends
-	return conn.Terminate(ctx, reason)
+	if err := conn.Terminate(ctx, reason); err != nil {
+		return err
+	}
+	return dismiss(ctx, conn)
+}
+
+// dismiss lets an exe-unit that has ended go: it waits for somebody who takes
+// its last word. Its journal keeps all of them until they are recorded.
+func dismiss(ctx context.Context, conn unit.Conn) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, open := <-conn.Events():
+			if !open {
+				return nil
+			}
+			if _, ok := e.Body.(unit.Exited); ok {
+				conn.Ack(e.Seq)
+				return nil
+			}
+		}
+	}
 }

@@ -54,6 +54,9 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	switch {
 	case err != nil:
 		news.What, news.Detail = "unpaid", err.Error()
+		if what == "invoice" {
+			deal.Invoice, deal.Amount, deal.Unpaid = d.InvoiceID, d.Amount, err.Error()
+		}
 	case what == "note":
 		deal.Notes++
 	default:
@@ -99,7 +102,7 @@ func (p *Pool) await(ctx context.Context, ok func(*Deal) bool) error {
 // AwaitSettled waits until every invoice is settled on the chain, or ctx ends.
 func (p *Pool) AwaitSettled(ctx context.Context) error {
 	for _, d := range p.Deals() {
-		for d.Invoice != "" && d.Status != "SETTLED" {
+		for d.Invoice != "" && d.Unpaid == "" && d.Status != "SETTLED" {
 			doc, err := p.c.Invoice(ctx, d.Invoice)
 			if err != nil {
 				return err
@@ -119,7 +122,7 @@ func (p *Pool) AwaitSettled(ctx context.Context) error {
 // settled notes the transaction that paid. The proof of a payment is signed a
 // moment after the payment counts.
 func (p *Pool) settled(ctx context.Context, d Deal) {
-	if d.Invoice == "" {
+	if d.Invoice == "" || d.Unpaid != "" {
 		return
 	}
 	var tx string

@@ -79,6 +79,9 @@ type Deal struct {
 	// do what it should. An invoice may never come.
 	Lost bool `json:"lost,omitzero"`
 
+	// Unpaid says why the invoice could not be accepted.
+	Unpaid string `json:"unpaid,omitzero"`
+
 	over bool // ended by us
 }
 
@@ -128,6 +131,9 @@ func (p *Pool) publish(ctx context.Context) error {
 	p.platform = "erc20-" + p.wish.Network + "-" + p.wish.Token
 	a, err := p.c.CreateAllocation(ctx, client.Allocation{Platform: p.platform, Total: p.wish.Budget, Timeout: time.Now().Add(p.wish.Lifetime + time.Hour).UTC()})
 	if err != nil {
+		if client.StatusOf(err) == 400 {
+			err = fmt.Errorf("%w: %w", ErrBudget, err)
+		}
 		return fmt.Errorf("set %s GLM aside: %w", p.wish.Budget, err)
 	}
 	p.allocation = a
@@ -216,6 +222,9 @@ func (p *Pool) isFailed(provider string) bool {
 	defer p.mu.Unlock()
 	return p.failed[provider]
 }
+
+// ErrBudget says that the account does not allow the budget.
+var ErrBudget = errors.New("the budget was refused")
 
 // ErrNoProvider says that nobody offered a machine in time.
 var ErrNoProvider = errors.New("no provider offered a machine")
