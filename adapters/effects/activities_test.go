@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,19 +328,18 @@ func TestMessagesOfActivitiesGetLost(t *testing.T) {
 		for name, fault := range map[string]netmemory.Fault{"twice": {Twice: true}, "reply lost": {LoseReply: true}, "refused": {Refuse: true}} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				between(t, func(t *testing.T, p *pair) {
-					runs, struck := 0, 0
+					var runs, struck atomic.Int64
 					p.b.sup.Do = func(_ context.Context, _ unit.Spec, c script.Command, _ unit.Files) fake.Result {
 						if _, ok := c.(script.Run); ok {
-							runs++
+							runs.Add(1)
 						}
 						return fake.Result{Stdout: "x"}
 					}
 					agreementID := p.deal()
 					p.n.Faults(func(_, _ identity.NodeID, k string) netmemory.Fault {
-						if k != kind || struck > 0 {
+						if k != kind || struck.Add(1) > 1 {
 							return netmemory.Fault{}
 						}
-						struck++
 						return fault
 					})
 					id := p.create(agreementID)
@@ -347,13 +347,13 @@ func TestMessagesOfActivitiesGetLost(t *testing.T) {
 					if !s.Accepted {
 						t.Fatalf("%s: %s", s.RefusedCode, s.RefusedWhy)
 					}
-					if s := p.closed(id, b); s.Outcome != batch.Done || runs != 1 {
-						t.Errorf("%s, %d runs", s.Outcome, runs)
+					if s := p.closed(id, b); s.Outcome != batch.Done || runs.Load() != 1 {
+						t.Errorf("%s, %d runs", s.Outcome, runs.Load())
 					}
 					p.same(id, b)
 					p.alice.act(id, activity.RequestDestruction{By: p.alice.client(), Cause: activity.ByRequestor, TimeoutMS: 5000}, "")
 					time.Sleep(time.Minute)
-					if !p.bob.activity(identity.Provider, id).Ended || !p.alice.activity(identity.Requestor, id).Ended || struck != 1 {
+					if !p.bob.activity(identity.Provider, id).Ended || !p.alice.activity(identity.Requestor, id).Ended || struck.Load() == 0 {
 						t.Error("it lives")
 					}
 					p.settled()

@@ -1,7 +1,6 @@
 package effects_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -359,13 +358,13 @@ func TestACommitThatNeverArrives(t *testing.T) {
 func TestALockedKeyFailsTheConfirmationInTime(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
 		k := p.draft()
-		p.a.locks = true
+		p.a.locks.Store(true)
 		id := k.agree(time.Minute)
 		time.Sleep(25 * time.Second)
 		if got := p.alice.types("agreement", "R-"+id); got != "created confirmation_requested confirmation_failed" {
 			t.Fatal(got)
 		}
-		p.a.locks = false
+		p.a.locks.Store(false)
 		p.alice.tellAgreement(identity.Requestor, id, agreement.Confirm{At: moment(), By: p.alice.client()})
 		pass(time.Second)
 		p.phases(id, agreement.PhaseApproved, agreement.PhaseApproved)
@@ -512,5 +511,3 @@ func TestOverdueDeadlinesFireInOrderAfterARestart(t *testing.T) {
 		}
 	})
 }
-
-var _ = context.Background

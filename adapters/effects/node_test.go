@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ type disk struct {
 	store *memory.Store
 	blobs *blobs
 	sup   *fake.Supervisor
-	locks bool // the key of the identity is locked
+	locks atomic.Bool // the key of the identity is locked
 }
 
 func newDisk() *disk {
@@ -121,7 +122,7 @@ type pen struct{ d *disk }
 var errLocked = errors.New("locked")
 
 func (p pen) SignAgreement(_ context.Context, as identity.NodeID, text []byte) (string, error) {
-	if p.d.locks {
+	if p.d.locks.Load() {
 		return "", errLocked
 	}
 	return scrawl(as, text), nil

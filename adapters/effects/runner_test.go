@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,8 +247,8 @@ func TestAFailingEffectIsTriedAgainWithGrowingPauses(t *testing.T) {
 			}
 			return outcome(a, "ok"), nil
 		})
-		defer stop()
 		time.Sleep(time.Hour)
+		stop()
 		if want := "[0s 1s 3s 7s 15s]"; fmt.Sprint(at) != want {
 			t.Errorf("%v, want %v", at, want)
 		}
@@ -267,8 +268,8 @@ func TestRetryAfterNamesThePause(t *testing.T) {
 			}
 			return outcome(a, "ok"), nil
 		})
-		defer stop()
 		time.Sleep(time.Minute)
+		stop()
 		if want := "[0s 250ms 500ms 750ms]"; fmt.Sprint(at) != want {
 			t.Errorf("%v, want %v", at, want)
 		}
@@ -437,18 +438,18 @@ func TestARefusedOutcomeDoesNotSpin(t *testing.T) {
 
 func TestWake(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		up := false
+		var up atomic.Bool
 		w.ask("a", "x")
 		w.ask("b", "x")
 		r, stop := w.run(func(_ context.Context, a effects.Attempt) (effects.Outcome, error) {
-			if !up {
+			if !up.Load() {
 				return effects.Outcome{}, &effects.RetryAfter{In: 24 * time.Hour, Err: errors.New("away")}
 			}
 			return outcome(a, "ok"), nil
 		})
 		defer stop()
 		synctest.Wait()
-		up = true
+		up.Store(true)
 		only := func(q string) bool { return q == "job-a" }
 		r.Wake(only)
 		r.Wake(only)

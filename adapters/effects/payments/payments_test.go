@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,20 +58,20 @@ type node struct {
 	l       *es.Log
 	money   *payments.Effects
 	net     *netmemory.Node
-	locked  bool
-	funds   error
+	locked  atomic.Bool
+	dry     atomic.Bool // the faucet
 	stop    func()
 }
 
 func (x *node) SignTransaction(_ context.Context, as identity.NodeID, digest [32]byte) ([]byte, error) {
-	if x.locked || as != x.id {
+	if x.locked.Load() || as != x.id {
 		return nil, errLocked
 	}
 	return x.account.Sign(x.t, digest), nil
 }
 
 func (x *node) SignPayment(_ context.Context, as identity.NodeID, text []byte) ([]byte, error) {
-	if x.locked {
+	if x.locked.Load() {
 		return nil, errLocked
 	}
 	return append([]byte(as+"|"), text...), nil
@@ -107,8 +108,8 @@ func (c chains) Build(p onchain.Profile, call onchain.Call, nonce, gas uint64, f
 }
 
 func (c chains) Fund(_ context.Context, _ uint64, owner onchain.Address) (string, error) {
-	if c.x.funds != nil {
-		return "", c.x.funds
+	if c.x.dry.Load() {
+		return "", errors.New("the faucet is dry")
 	}
 	c.c.Give(owner, chaintest.GLM(1), chaintest.GLM(100))
 	return "given", nil
@@ -455,13 +456,13 @@ func TestAReorganisationIsFollowed(t *testing.T) {
 
 func TestALockedKeySignsAfterItIsUnlocked(t *testing.T) {
 	with(t, func(t *testing.T, w *world) {
-		w.payer.locked = true
+		w.payer.locked.Store(true)
 		id := w.transfer(0, 7)
 		time.Sleep(time.Minute)
 		if s := w.tx(id); s.Trouble != tx.Locked {
 			t.Fatalf("%s: %s", s.Trouble, w.payer.types("tx", id))
 		}
-		w.payer.locked = false
+		w.payer.locked.Store(false)
 		if _, err := w.payer.money.Txs.Do(t.Context(), id, tx.RequestSigning{}, w.meta(w.payer)); err != nil { // as the saga does when it hears of it
 			t.Fatal(err)
 		}
@@ -628,8 +629,8 @@ func TestFunding(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := wallet.StreamID(w.chain.Profile().ChainID, string(w.payee.id))
-		for _, fails := range []error{nil, errors.New("the faucet is dry")} {
-			w.payee.funds = fails
+		for _, dry := range []bool{false, true} {
+			w.payee.dry.Store(dry)
 			if _, err := w.payee.money.Wallets.Do(t.Context(), id, wallet.Fund{By: w.payee.client(), RequestID: w.key()}, w.meta(w.payee)); err != nil {
 				t.Fatal(err)
 			}

@@ -23,6 +23,8 @@ const DefaultTTL = time.Hour
 type State struct {
 	Agent  agent.State
 	Offers []Live
+
+	ended string // preset of the offer whose end was heard last, "" = not ours
 }
 
 // Live is an offer on the market.
@@ -57,31 +59,32 @@ func evolve(s State, r es.Recorded) State {
 			s.Offers = append(slices.Clip(s.Offers), Live{ID: e.OfferID, Preset: e.Preset})
 		}
 	case offer.Withdrawn:
-		s.Offers = without(s.Offers, e.OfferID)
+		return s.without(e.OfferID)
 	case offer.Expired:
-		s.Offers = without(s.Offers, e.OfferID)
+		return s.without(e.OfferID)
 	case agent.Event:
 		s.Agent = agent.Evolve(s.Agent, e)
 	}
 	return s
 }
 
-func without(all []Live, id string) []Live {
-	return slices.DeleteFunc(slices.Clone(all), func(l Live) bool { return l.ID == id })
+func (s State) without(id string) State {
+	s.ended = ""
+	if i := slices.IndexFunc(s.Offers, func(l Live) bool { return l.ID == id }); i >= 0 {
+		s.ended, s.Offers = s.Offers[i].Preset, slices.Delete(slices.Clone(s.Offers), i, i+1)
+	}
+	return s
 }
 
-// react: a change takes all offers back; the end of an offer, or an opening
-// with none on the market, publishes what is missing. Facts can lie between
+// react: a change takes all offers back and publishes those that there are not
+// yet; the end of an offer makes room for a fresh one. Facts can lie between
 // the wish to publish and the offer: it is looked at when it is there.
 func react(s State, r es.Recorded) []es.Order {
 	switch e := r.Data.(type) {
 	case offer.Published:
 		return stale(s, e, r)
 	case offer.Withdrawn, offer.Expired:
-		return publish(s, r)
-	}
-	if len(s.Offers) == 0 {
-		return publish(s, r)
+		return publish(s, r, func(preset string) bool { return preset == s.ended })
 	}
 	why := "changed"
 	if s.Agent.Phase != agent.PhaseEnabled {
@@ -91,7 +94,7 @@ func react(s State, r es.Recorded) []es.Order {
 	for _, l := range s.Offers {
 		orders = append(orders, withdraw(s, l, why, r))
 	}
-	return orders
+	return append(orders, publish(s, r, func(string) bool { return true })...)
 }
 
 func withdraw(s State, l Live, why string, r es.Recorded) es.Order {
@@ -119,13 +122,14 @@ func stale(s State, e offer.Published, r es.Recorded) []es.Order {
 	return orders
 }
 
-func publish(s State, r es.Recorded) []es.Order {
+// publish makes the wanted offers that are not on the market.
+func publish(s State, r es.Recorded, wanted func(preset string) bool) []es.Order {
 	if s.Agent.Phase != agent.PhaseEnabled {
 		return nil
 	}
 	var orders []es.Order
 	for _, p := range s.Agent.Presets {
-		if slices.ContainsFunc(s.Offers, func(l Live) bool { return l.Preset == p.Name }) {
+		if !wanted(p.Name) || slices.ContainsFunc(s.Offers, func(l Live) bool { return l.Preset == p.Name }) {
 			continue
 		}
 		if o, ok := makeOffer(s.Agent, p, r); ok {
