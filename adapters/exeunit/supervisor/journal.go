@@ -28,9 +28,9 @@ type journal struct {
 	file *os.File
 
 	mu      sync.Mutex
-	starts  []int64 // of each line
-	size    int64 // of the events
-	room    int64 // of the file
+	starts  []int64       // of each line
+	size    int64         // of the events
+	room    int64         // of the file
 	durable int           // how many lines are on disk
 	changed chan struct{} // closed when durable grows
 	closed  bool
