@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -214,15 +215,13 @@ type forged struct {
 	real es.Store
 }
 
-func (f forged) ReadStream(ctx context.Context, s es.Stream, from es.Revision, d es.Direction, n int) es2 {
+func (f forged) ReadStream(ctx context.Context, s es.Stream, from es.Revision, d es.Direction, n int) iter.Seq2[es.Event, error] {
 	return f.real.ReadStream(ctx, s, from, d, n)
 }
 
 func (f forged) Subscribe(ctx context.Context, after *es.Position, x es.Filter) es.Subscription {
 	return f.real.Subscribe(ctx, nil, x)
 }
-
-type es2 = func(yield func(es.Event, error) bool)
 
 // Every damage to the file of the last checkpoint is seen before anything is
 // signed over it.
@@ -283,7 +282,7 @@ func TestACheckpointIsShownWhenItIsDurable(t *testing.T) {
 
 func TestTheMomentsAreFactsThatThereAre(t *testing.T) {
 	t.Parallel()
-	known := eventschemas.New().Types()
+	known := eventschemas.New().Names()
 	for _, m := range append([]string{unlocked, "$log.key_attested.v1"}, moments...) {
 		if !slices.Contains(known, m) {
 			t.Errorf("there is no fact %s", m)
@@ -373,9 +372,9 @@ type ownKeys struct {
 	id identity.NodeID
 }
 
-func aliceKeys(t *testing.T) ownKeys {
+func aliceKeys(t testing.TB) ownKeys {
 	t.Helper()
-	keys, err := secrets.OpenKeys(t.TempDir())
+	keys, err := secrets.OpenKeys(filepath.Join(t.TempDir(), "keys"))
 	if err != nil {
 		t.Fatal(err)
 	}

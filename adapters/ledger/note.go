@@ -64,6 +64,9 @@ func parseCheckpoint(b []byte) (ledger.Checkpoint, error) {
 	if err != nil || len(rest) > 0 || len(body.Hash) != len(es.Hash{}) {
 		return ledger.Checkpoint{}, fmt.Errorf("%w: it has not an origin, a size and a root", errCheckpoint)
 	}
+	if !bytes.Contains(b[at:], []byte("\n— "+body.Origin+" ")) {
+		return ledger.Checkpoint{}, fmt.Errorf("%w: %s has not signed it", errCheckpoint, body.Origin)
+	}
 	return ledger.Checkpoint{Origin: body.Origin, Size: body.Size, Root: es.Hash(body.Hash), Note: b}, nil
 }
 
