@@ -19,14 +19,24 @@ const (
 	emetBase     = "/emet-api/v1"
 )
 
+// inMemory are operations whose effect is in no log.
+var inMemory = map[string]bool{"BeginScan": true, "EndScan": true, "EndScanOfEvents": true, "BindServices": true, "UnbindServices": true}
+
 // routes serves exactly what the documents list.
 func (s *server) routes(e *echo.Echo) {
 	for _, r := range node.Routes {
 		e.Add(r.Method, r.Path, s.in(&otherFamily, r.Handle(nodeAPI{s})))
 	}
+	again := newReplays()
+	replayed := func(operation string, h echo.HandlerFunc) echo.HandlerFunc {
+		if inMemory[operation] {
+			return again.once(h)
+		}
+		return h
+	}
 	m := newMarketAPI(s)
 	for _, r := range market.Routes {
-		e.Add(r.Method, marketBase+r.Path, s.in(&marketFamily, r.Handle(m)))
+		e.Add(r.Method, marketBase+r.Path, s.in(&marketFamily, replayed(r.Operation, r.Handle(m))))
 	}
 	a := newActivityAPI(s)
 	for _, r := range activity.Routes {
@@ -34,7 +44,7 @@ func (s *server) routes(e *echo.Echo) {
 	}
 	s.paymentRoutes(e)
 	for _, r := range gengsb.Routes {
-		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, r.Handle(gsbAPI{s})))
+		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, replayed(r.Operation, r.Handle(gsbAPI{s}))))
 	}
 	for _, r := range emet.Routes {
 		e.Add(r.Method, emetBase+r.Path, s.in(&otherFamily, r.Handle(emetAPI{s})))
