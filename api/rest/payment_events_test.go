@@ -106,9 +106,10 @@ func (w *till) pays() {
 	w.say(stream, payment.Signed{Canonical: []byte{1, 2}, PayeeID: bob, PaymentID: someID, Shares: shares, Side: identity.Requestor, Signature: []byte{0, 255}})
 }
 
-func TestPaymentsAndTheirBooks(t *testing.T) {
-	t.Parallel()
-	w := newTill(t)
+// keepsBooks lets alice accept a note and an invoice of bob's and pay both, and
+// returns the allocation.
+func (w *till) keepsBooks() string {
+	w.t.Helper()
 	id := w.allocate("2")
 	w.receiveNote("note-1", "1")
 	w.receiveInvoice("invoice-1", "2")
@@ -121,6 +122,13 @@ func TestPaymentsAndTheirBooks(t *testing.T) {
 			{AgreementID: pact, AllocationID: id, PayeeID: bob, To: one},
 		}})
 	w.pays()
+	return id
+}
+
+func TestPaymentsAndTheirBooks(t *testing.T) {
+	t.Parallel()
+	w := newTill(t)
+	id := w.keepsBooks()
 	w.trace.Reset()
 	for _, path := range []string{
 		"/payments?timeout=0", "/payments?timeout=0&network=holesky", "/payments?timeout=0&network=nowhere", "/payments/" + someID, "/payments/none",
