@@ -12,20 +12,24 @@
 package activity
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/emet-node/emet/domain/identity"
 )
 
+// ErrID says that a text is no id of an activity or a batch.
+var ErrID = errors.New("malformed id")
+
 // CheckID says whether s can name an activity or a batch: 32 lower-case
 // hexadecimal digits.
 func CheckID(s string) error {
 	if len(s) != 32 {
-		return fmt.Errorf("id %q: want 32 lower-case hexadecimal digits", s)
+		return fmt.Errorf("%w: %.80q: want 32 lower-case hexadecimal digits", ErrID, s)
 	}
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return fmt.Errorf("id %q: want 32 lower-case hexadecimal digits", s)
+			return fmt.Errorf("%w: %.80q: want 32 lower-case hexadecimal digits", ErrID, s)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
+	dactivity "github.com/emet-node/emet/domain/activity"
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/activity/script"
@@ -357,7 +358,8 @@ func refusal(err error) error {
 		return peer.Refuse(peer.Forbidden, "%v", err)
 	case errors.As(err, &notApproved):
 		return peer.Refuse(peer.InvalidState, "%v", err)
-	case errors.As(err, &occupied), errors.Is(err, activity.ErrTaken), errors.Is(err, script.ErrScript):
+	case errors.As(err, &occupied), errors.Is(err, activity.ErrTaken), errors.Is(err, script.ErrScript),
+		errors.Is(err, dactivity.ErrID), errors.Is(err, batch.ErrScript):
 		return peer.Refuse(peer.BadRequest, "%v", err)
 	}
 	return peer.Refuse(peer.Internal, "%v", err)
