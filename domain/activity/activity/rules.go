@@ -33,11 +33,12 @@ func (e *NotApprovedError) Error() string {
 	return fmt.Sprintf("Agreement %s is not Approved. Current state: %s", e.AgreementID, e.State)
 }
 
-// OccupiedError says that the agreement allows one activity at a time.
+// OccupiedError says that the agreement allows one activity at a time, in the
+// words that clients know.
 type OccupiedError struct{ AgreementID, ActivityID string }
 
 func (e *OccupiedError) Error() string {
-	return fmt.Sprintf("agreement %s allows one activity at a time and %s is alive; destroy it first", e.AgreementID, e.ActivityID)
+	return fmt.Sprintf("Only single Activity allowed: Can't create 2 simultaneous Activities. Activity %s of agreement %s is alive; destroy it first", e.ActivityID, e.AgreementID)
 }
 
 func decide(s State, c Command) ([]Event, error) {
