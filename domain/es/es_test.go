@@ -137,6 +137,64 @@ func TestAKeySaidTwiceIsOneFact(t *testing.T) {
 	}
 }
 
+// meddler lets something happen between a look at the store and what is made of it.
+type meddler struct {
+	es.Store
+	beforeAppend, afterInfo func()
+}
+
+func once(f *func()) {
+	if g := *f; g != nil {
+		*f = nil
+		g()
+	}
+}
+
+func (m *meddler) Append(ctx context.Context, checks []es.Check, writes ...es.Write) (es.Receipt, error) {
+	once(&m.beforeAppend)
+	return m.Store.Append(ctx, checks, writes...)
+}
+
+func (m *meddler) Info(ctx context.Context, s es.Stream) (es.StreamInfo, error) {
+	info, err := m.Store.Info(ctx, s)
+	once(&m.afterInfo)
+	return info, err
+}
+
+// The same command with another time in it is written right before ours.
+func TestAKeyThatIsWrittenRightBefore(t *testing.T) {
+	t.Parallel()
+	m := &meddler{Store: memory.New()}
+	l := &es.Log{Store: m, Codec: codec{}}
+	m.beforeAppend = func() {
+		if _, err := counters(l, "c", 9).Do(t.Context(), "x", add{N: 1, At: 1}, meta("k")); err != nil {
+			t.Error(err)
+		}
+	}
+	if s, err := counters(l, "c", 9).Do(t.Context(), "x", add{N: 1, At: 2}, meta("k")); err != nil || s != (total{1, 1}) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
+// The same command is carried out between the look at the stream and the look
+// at its keys, which all states of it share.
+func TestAKeyThatIsNewerThanTheState(t *testing.T) {
+	t.Parallel()
+	m := &meddler{Store: memory.New()}
+	a := counters(&es.Log{Store: m, Codec: codec{}}, "c", 9)
+	if _, err := a.Do(t.Context(), "x", add{N: 1}, meta("first")); err != nil {
+		t.Fatal(err)
+	}
+	m.afterInfo = func() {
+		if _, err := a.Do(t.Context(), "x", add{N: 1}, meta("k")); err != nil {
+			t.Error(err)
+		}
+	}
+	if s, err := a.Do(t.Context(), "x", add{N: 1}, meta("k")); err != nil || s != (total{2, 2}) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+}
+
 func TestACommandWithoutAKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	if _, err := counters(newLog(), "c", 9).Do(t.Context(), "x", add{N: 1}, es.Meta{}); err == nil {

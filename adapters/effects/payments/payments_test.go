@@ -60,6 +60,7 @@ type node struct {
 	net     *netmemory.Node
 	locked  atomic.Bool
 	dry     atomic.Bool // the faucet
+	astray  atomic.Bool // its node of the chain
 	stop    func()
 }
 
@@ -95,7 +96,7 @@ func (c chains) Chain(id uint64) (onchain.Chain, error) {
 	if id != c.c.Profile().ChainID {
 		return nil, fmt.Errorf("chain %d is not configured", id)
 	}
-	return c.c, nil
+	return shaky{c.c, &c.x.astray}, nil
 }
 
 type unsigned struct{ evm.Unsigned }
@@ -152,6 +153,16 @@ func (x *node) OpenIntents(ctx context.Context) (out []es.Position, err error) {
 	return out, nil
 }
 
+// slow takes its time to record what was found for a claim.
+type slow struct{ effects.Handler }
+
+func (s slow) Handle(ctx context.Context, id string, c any, m es.Meta) error {
+	if _, ok := c.(payment.AnswerClaim); ok {
+		time.Sleep(time.Second)
+	}
+	return s.Handler.Handle(ctx, id, c, m)
+}
+
 type nowhere struct{}
 
 func (nowhere) Checkpoint(context.Context, string) (es.Position, error)  { return 0, nil }
@@ -190,7 +201,8 @@ func start(t *testing.T, n *netmemory.Network, c *chainfake.Chain, account chain
 	h.Inbound = in.Answers()
 	h.mu.Unlock()
 	router := effects.Router{
-		bill.Category: x.money.Bills, wallet.Category: x.money.Wallets, tx.Category: x.money.Txs, payment.Category: x.money.Payments,
+		bill.Category: x.money.Bills, wallet.Category: x.money.Wallets, tx.Category: x.money.Txs,
+		payment.Category: slow{x.money.Payments},
 	}
 	runner := &effects.Runner{Log: l, Router: router, Intents: x, Effects: x.money.Table(), Logger: quiet}
 	sagas := &effects.Sagas{Log: l, Router: router, Checkpoints: nowhere{}, Logger: quiet, Processes: []es.Process{transaction.Saga.Start()}}
@@ -452,6 +464,73 @@ func TestAReorganisationIsFollowed(t *testing.T) {
 		}
 		w.settled()
 	})
+}
+
+// A receipt from a block that the chain does not have is not believed, however
+// often it is told.
+func TestAReceiptFromElsewhereIsNotBelieved(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		wrong := onchain.Hash{1}
+		w.chain.Disturb(func(f *chainfake.Faults) {
+			f.Lie = func(_ onchain.Hash, r *onchain.Receipt) *onchain.Receipt {
+				if r == nil {
+					return nil
+				}
+				lie := *r
+				lie.BlockHash = wrong
+				return &lie
+			}
+		})
+		w.invoice("7")
+		id := w.transfer(0, 7)
+		w.mine(5)
+		if s := w.tx(id); s.Phase != tx.PhaseBroadcast {
+			t.Error(w.payer.types("tx", id))
+		}
+		if _, s := w.prove(w.tx(id).Newest().Hash, "7"); s.Claim.Phase != payment.PhaseClaimed {
+			t.Error(s.Claim.Phase)
+		}
+		w.chain.Disturb(func(f *chainfake.Faults) { f.Lie = nil })
+		if s := w.final(id); s.Phase != tx.PhaseFinalised || s.Inclusion.BlockHash == wrong.String() {
+			t.Error(s.Phase)
+		}
+	})
+}
+
+// The chain's node shows another block for a while, then the same one again.
+func TestTheSameBlockMayComeBack(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		id := w.transfer(0, 7)
+		w.mine(2)
+		for range 2 {
+			w.payer.astray.Store(true)
+			time.Sleep(5 * time.Second)
+			w.payer.astray.Store(false)
+			time.Sleep(5 * time.Second)
+		}
+		if got := w.payer.types("tx", id); strings.Count(got, "orphaned") != 2 || !strings.HasSuffix(got, "included") && !strings.HasSuffix(got, "broadcast") {
+			t.Error(got)
+		}
+		if s := w.final(id); s.Phase != tx.PhaseFinalised {
+			t.Error(s.Phase)
+		}
+	})
+}
+
+// shaky is a node of the chain that can be on a branch of its own.
+type shaky struct {
+	onchain.Chain
+	astray *atomic.Bool
+}
+
+func (s shaky) Block(ctx context.Context, n uint64) (*onchain.Head, error) {
+	b, err := s.Chain.Block(ctx, n)
+	if b != nil && s.astray.Load() {
+		other := *b
+		other.Hash = onchain.Hash{9}
+		return &other, err
+	}
+	return b, err
 }
 
 func TestALockedKeySignsAfterItIsUnlocked(t *testing.T) {

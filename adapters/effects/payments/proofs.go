@@ -80,6 +80,13 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 		}
 		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*500*time.Millisecond, 10*time.Second), Err: errors.New("no block holds the transaction yet")}
 	}
+	where, err := blockAt(ctx, chain, r.BlockNumber, r.BlockHash.String())
+	if err != nil {
+		return effects.Outcome{}, soon(a, err)
+	}
+	if where == left {
+		return effects.Outcome{}, soon(a, fmt.Errorf("block %s is not in the chain", r.BlockHash))
+	}
 	head, err := chain.Head(ctx)
 	if err != nil {
 		return effects.Outcome{}, soon(a, err)

@@ -281,13 +281,18 @@ func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error)
 		if err != nil {
 			return false, err
 		}
-		if r != nil {
-			s, err = w.include(ctx, id, rev, *r)
-			if err != nil {
-				return false, err
-			}
-			return w.settle(ctx, id, rev+1, s, chain)
+		if r == nil {
+			continue
 		}
+		// A receipt from a block that the chain does not have is old, or from a
+		// node that is on a branch of its own.
+		if where, err := blockAt(ctx, chain, r.BlockNumber, r.BlockHash.String()); err != nil || where == left {
+			return false, err
+		}
+		if s, err = w.include(ctx, id, rev, *r); err != nil {
+			return false, err
+		}
+		return w.settle(ctx, id, rev+1, s, chain)
 	}
 	return false, w.again(ctx, id)
 }
