@@ -142,6 +142,9 @@ func connect(path string) (write, read *sql.DB, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, err
 	}
+	if err := private(path); err != nil {
+		return nil, nil, err
+	}
 	dsn := "file:" + path + "?" + pragmas + "&_pragma=journal_mode(wal)"
 	if write, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, nil, err
@@ -153,6 +156,16 @@ func connect(path string) (write, read *sql.DB, err error) {
 	}
 	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	return write, read, nil
+}
+
+// private makes the file for its owner alone; the database gives the files
+// beside it the same mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
 const metaSchema = `CREATE TABLE IF NOT EXISTS emet_view (

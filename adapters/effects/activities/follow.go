@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -134,8 +133,14 @@ func (f *Follower) follow(ctx context.Context, b OpenBatch) {
 	}
 }
 
+// maxTold is how much a provider may tell of one batch, also of what is not
+// taken: its word costs our disk.
+const maxTold = 256 << 20
+
 // pulse is when a provider was last heard.
 type pulse struct {
+	told int64 // bytes; only its mirror counts
+
 	mu   sync.Mutex
 	last time.Time
 }
@@ -247,6 +252,10 @@ func (f *Follower) mirror(ctx context.Context, b OpenBatch, from int64, p *pulse
 		}
 		p.beat()
 		e, ok := asEvent(msg)
+		if p.told += int64(len(e.Fact)); p.told > maxTold {
+			f.abort(ctx, b, fmt.Sprintf("the provider tells more than %d MiB of it", maxTold>>20))
+			return next, true, nil
+		}
 		if !ok || e.Seq >= 0 && e.Seq != next {
 			return next, false, fmt.Errorf("batch %s: event %d came where %d was due", b.BatchID, e.Seq, next)
 		}
@@ -282,7 +291,7 @@ func (f *Follower) record(ctx context.Context, b OpenBatch, provider identity.No
 	if !ok {
 		return false, fmt.Errorf("batch %s: event %d: a %s cannot come from a provider", b.BatchID, e.Seq, e.Type)
 	}
-	if cmd, err = f.aside(cmd); err != nil {
+	if cmd, err = f.aside(b, cmd); err != nil {
 		return false, err
 	}
 	s, err := f.Batches.Do(ctx, batch.StreamID(identity.Requestor, b.ActivityID, b.BatchID), cmd, m)
@@ -291,14 +300,14 @@ func (f *Follower) record(ctx context.Context, b OpenBatch, provider identity.No
 
 // aside puts a large piece of output beside the log. What a provider says is
 // beside its own log is of no use here.
-func (f *Follower) aside(c batch.Command) (batch.Command, error) {
+func (f *Follower) aside(b OpenBatch, c batch.Command) (batch.Command, error) {
 	out, ok := c.(batch.AddOutput)
 	if !ok {
 		return c, nil
 	}
 	out.Blob = nil
 	if len(out.Bytes) > inlineOutput {
-		sum, n, err := f.Blobs.Put(bytes.NewReader(out.Bytes))
+		sum, n, err := f.Blobs.Put(piece(b.ActivityID, out.Bytes))
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -335,7 +334,7 @@ func (p *pump) output(ctx context.Context, e unit.Event, b unit.CommandOutput, k
 	if len(b.Bytes) <= inlineOutput {
 		cmd.Bytes = b.Bytes
 	} else {
-		sum, n, err := p.u.Blobs.Put(bytes.NewReader(b.Bytes))
+		sum, n, err := p.u.Blobs.Put(piece(p.id, b.Bytes))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
+	dactivity "github.com/emet-node/emet/domain/activity"
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/activity/unit"
@@ -30,6 +32,17 @@ type Terms struct {
 	Threads             int
 	MultiActivity       bool          // golem.srv.caps.multi-activity of the demand
 	NoteInterval        time.Duration // between debit notes, 0 = none agreed
+}
+
+// Piece is content for a [BlobStore] of which is known whose it is: it may be
+// sealed with the key of the subject, and is erased with it.
+type Piece struct {
+	io.Reader
+	Subject string
+}
+
+func piece(activityID string, b []byte) Piece {
+	return Piece{Reader: bytes.NewReader(b), Subject: dactivity.Subject(activityID)}
 }
 
 // BlobStore keeps what is too large for the log.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/emet-node/emet/adapters/blobs"
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
+	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/api/gsb"
 	"github.com/emet-node/emet/domain/activity/unit"
 	"github.com/emet-node/emet/domain/es"
@@ -155,12 +157,50 @@ func tokens(dir string) func(activityID string) (string, error) {
 	}
 }
 
-// blobStore is blobs.Store as the effects want it.
-type blobStore struct{ *blobs.Store }
+// blobStore is blobs.Store as the effects want it: what is kept is sealed with
+// the key of whom it is about.
+type blobStore struct {
+	*blobs.Store
+	vault *secrets.Vault
+}
 
-func (b blobStore) Put(r io.Reader) (string, int64, error) { return b.Store.Put(r) }
+// unowned is the subject of content that came without one.
+const unowned = "blobs"
 
-func (b blobStore) Open(sum string) (io.ReadCloser, error) { return b.Store.Open(sum) }
+func (b blobStore) Put(r io.Reader) (string, int64, error) {
+	subject := unowned
+	if p, ok := r.(activities.Piece); ok {
+		subject = p.Subject
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return "", 0, err
+	}
+	sealed, err := b.vault.SealBlob(context.Background(), subject, content)
+	if err != nil {
+		return "", 0, err
+	}
+	sum, _, err := b.Store.Put(bytes.NewReader(sealed))
+	return sum, int64(len(content)), err
+}
+
+func (b blobStore) Open(sum string) (io.ReadCloser, error) {
+	content, err := b.read(sum)
+	return io.NopCloser(bytes.NewReader(content)), err
+}
+
+func (b blobStore) read(sum string) ([]byte, error) {
+	r, err := b.Store.Open(sum)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	sealed, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return b.vault.OpenBlob(context.Background(), sealed)
+}
 
 // checkpoints remembers in a file how far each saga got. Losing it means that
 // they hear the log again, which changes nothing.

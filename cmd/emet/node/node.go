@@ -169,7 +169,7 @@ func (n *Node) wireMarket() {
 func (n *Node) wireActivities() {
 	n.buyer = &activities.Requestor{Activities: n.Activities, Batches: n.Batches, Peers: n.peers}
 	n.follower = &activities.Follower{
-		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Peers: n.peers, Blobs: blobStore{n.Blobs}, Logger: n.log,
+		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Peers: n.peers, Blobs: blobStore{n.Blobs, n.Secrets.Vault}, Logger: n.log,
 		GiveUp: cmp.Or(n.o.ProviderLost, 30*time.Second),
 		OpenBatches: func(ctx context.Context) ([]activities.OpenBatch, error) {
 			return openBatches(n.Store, identity.Requestor)(ctx, "")
@@ -177,7 +177,7 @@ func (n *Node) wireActivities() {
 	}
 	n.units = &activities.Units{
 		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Usage: n.Usage, Supervisor: supervisor.Client{Program: n.o.Program},
-		Blobs: blobStore{n.Blobs}, Terms: termsOf(n.Aggregates), Files: filesOf(n.peers),
+		Blobs: blobStore{n.Blobs, n.Secrets.Vault}, Terms: termsOf(n.Aggregates), Files: filesOf(n.peers),
 		Token: tokens(filepath.Join(n.o.Dir, "exe-unit", "tokens")), Alive: aliveUnits(n.Store),
 		OpenBatches: openBatches(n.Store, identity.Provider),
 		WorkDir:     func(id string) string { return filepath.Join(n.o.Dir, "exe-unit", "work", id) },

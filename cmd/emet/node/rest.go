@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"io"
 	"net/http"
 
 	"github.com/emet-node/emet/adapters/offerbook"
@@ -59,12 +58,7 @@ func (n *Node) NetStatus(_ context.Context, _ identity.NodeID) (rest.NetStatus, 
 
 // Blob implements rest.Blobs.
 func (n *Node) Blob(_ context.Context, b batch.Blob) ([]byte, error) {
-	r, err := n.Blobs.Open(b.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	return io.ReadAll(r)
+	return blobStore{n.Blobs, n.Secrets.Vault}.read(b.SHA256)
 }
 
 // book is the offer book as REST wants it.
