@@ -307,6 +307,9 @@ func (t *teller) kind(ctx context.Context, e batch.RuntimeEvent) (map[string]any
 	if err != nil {
 		return nil, err
 	}
+	if len(b) == 0 {
+		return nil, nil // clients take any word on stderr for a failure
+	}
 	if e.Output.Format == batch.Bin {
 		return map[string]any{string(e.Kind): dto.Bytes(b)}, nil
 	}
