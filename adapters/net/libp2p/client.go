@@ -41,22 +41,62 @@ func (n *Net) prepare(from identity.NodeID, m peer.Message) ([]byte, error) {
 // errHello says that the other host does not know the session or the identity.
 var errHello = errors.New("the other host wants a Hello")
 
-// call sends a request. It is tried twice: a connection may be gone, and the
-// other may have forgotten the session. A host that has seen the first try
-// knows the second by its id.
+// A request is sent again when its connection is gone, and when the other host
+// has forgotten the session: perhaps it was started again, and perhaps more
+// than once. A host that has seen an earlier try knows the later by its id. One
+// that does not know the session each time does not want to.
+const (
+	tries  = 8
+	hellos = 3
+)
+
+// luck is what happened to the tries of a request.
+type luck struct {
+	strange int // tries in a row that were answered with Hello
+	lost    bool
+	err     error
+}
+
+// enough says whether it makes no sense to try again.
+func (l *luck) enough(err error) bool {
+	l.err = err
+	l.lost = l.lost || errors.Is(err, errLost)
+	if l.strange++; !errors.Is(err, errHello) {
+		l.strange = 0
+	}
+	return l.strange == hellos
+}
+
+// lastWord is the error of a request that could not be placed.
+func (l *luck) lastWord(to identity.NodeID, kind string) error {
+	switch {
+	case l.strange == hellos:
+		return peer.Refuse(peer.Forbidden, "%s does not take this host for the sender's", to)
+	case l.lost:
+		return net.Unanswered(to, kind, l.err)
+	}
+	return net.Unreachable(to, kind, l.err)
+}
+
+// call sends a request and returns its answer.
 func (n *Net) call(ctx context.Context, from, to identity.NodeID, kind string, body []byte) (m peer.Message, err error) {
 	e := n.envelope(ctx, from, to, kind, body)
-	for range 2 {
+	var l luck
+	for range tries {
 		var s *session
 		if s, err = n.reach(ctx, to); err != nil {
-			return nil, net.Unreachable(to, kind, err)
+			l.err, l.strange = err, 0
+			break
 		}
 		m, err = n.ask(ctx, s, e)
 		if again, final := n.mend(s, to, kind, err); !again {
 			return m, final
 		}
+		if l.enough(err) {
+			break
+		}
 	}
-	return nil, lastWord(to, kind, err)
+	return nil, l.lastWord(to, kind)
 }
 
 // mend says whether a request may be sent again, and else what its error means.
@@ -76,17 +116,6 @@ func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (agai
 		return true, nil
 	}
 	return false, net.Unanswered(to, kind, err)
-}
-
-// lastWord is the error of a request that could not be placed twice.
-func lastWord(to identity.NodeID, kind string, err error) error {
-	switch {
-	case errors.Is(err, errHello):
-		return peer.Refuse(peer.Forbidden, "%s does not take this host for the sender's", to)
-	case errors.Is(err, errNotSent):
-		return net.Unreachable(to, kind, err)
-	}
-	return net.Unanswered(to, kind, err)
 }
 
 var (
@@ -185,7 +214,8 @@ func (n *Net) Stream(ctx context.Context, from, to identity.NodeID, m peer.Messa
 			yield(nil, err)
 			return
 		}
-		for range 2 {
+		var l luck
+		for range tries {
 			s, e := (*session)(nil), n.envelope(ctx, from, to, m.Kind(), body)
 			e.Stream = true
 			if s, err = n.reach(ctx, to); err != nil {
@@ -203,8 +233,11 @@ func (n *Net) Stream(ctx context.Context, from, to identity.NodeID, m peer.Messa
 				}
 				return
 			}
+			if l.enough(err) {
+				break
+			}
 		}
-		yield(nil, lastWord(to, m.Kind(), err))
+		yield(nil, l.lastWord(to, m.Kind()))
 	}
 }
 

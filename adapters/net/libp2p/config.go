@@ -82,6 +82,7 @@ const (
 	lookupTime  = 5 * time.Second  // asking others for a node
 	greetTime   = 10 * time.Second
 	dialTime    = 5 * time.Second
+	probeTime   = 2 * time.Second
 	firstRedial = 250 * time.Millisecond // of a bootstrap node that has gone
 	maxNodes    = 64                     // identities of one host
 )

@@ -167,6 +167,7 @@ func (n *Net) follow() error {
 			if c.Stat().Direction == network.DirOutbound {
 				n.spawn(func() { n.greetNew(c.RemotePeer()) })
 			}
+			n.spawn(func() { n.probeOthers(c) })
 		},
 		DisconnectedF: func(w network.Network, c network.Conn) {
 			if w.Connectedness(c.RemotePeer()) != network.Connected {
@@ -205,6 +206,38 @@ func (n *Net) follow() error {
 	})
 	return nil
 }
+
+// probeOthers looks whether the older connections to a host that connects anew
+// are alive. Those of a host that was started again are not, and whoever waits
+// for an answer on them would wait for long.
+func (n *Net) probeOthers(c network.Conn) {
+	for _, old := range n.host.Network().ConnsToPeer(c.RemotePeer()) {
+		if old != c && !n.alive(old) {
+			old.Close() //nolint:errcheck // it is of no use
+		}
+	}
+}
+
+// alive says whether somebody answers on a connection. Every host greets
+// whoever opens a stream.
+func (n *Net) alive(c network.Conn) bool {
+	ctx, cancel := context.WithTimeout(n.ctx, probeTime)
+	defer cancel()
+	st, err := c.NewStream(ctx)
+	if err != nil {
+		return false
+	}
+	defer st.Reset()                            //nolint:errcheck // nothing more is said
+	st.SetDeadline(time.Now().Add(probeTime))   //nolint:errcheck // every stream has deadlines
+	_, err = st.Write([]byte(multistreamHello)) // what every libp2p stream begins with
+	if err != nil {
+		return false
+	}
+	_, err = st.Read(make([]byte, 1))
+	return err == nil
+}
+
+const multistreamHello = "\x13/multistream/1.0.0\n"
 
 func (n *Net) greetNew(id lpeer.ID) {
 	ctx, cancel := context.WithTimeout(n.ctx, greetTime)

@@ -37,6 +37,7 @@ type State struct {
 
 	before  Phase // what an unresponsive exe-unit was before
 	spawned bool
+	found   bool // the last fact is [Reattached]
 }
 
 // Owner is the local identity whose activity this is.
@@ -67,6 +68,7 @@ func (s State) PeerID() string {
 }
 
 func evolve(s State, e Event) State {
+	s.found = false
 	switch e := e.(type) {
 	case CreationRequested:
 		s.ID, s.AgreementID, s.RequestorPubKey = e.ActivityID, e.AgreementID, e.RequestorPubKey
@@ -117,7 +119,7 @@ func evolveUnit(s State, e Event) State {
 	case Recovered:
 		s.Pair.Current, s.before = s.before, ""
 	case Reattached:
-		s.PID, s.Seq = e.PID, e.Seq
+		s.PID, s.Seq, s.found = e.PID, e.Seq, true
 	case LimitExceeded, VolumeMapped, NetworkAttached:
 		// kept for those who ask why; they change no rule
 	}

@@ -46,8 +46,9 @@ func unit(s State, c Command) (identity.Caller, func() ([]Event, error)) {
 			return when(!s.Ended, NetworkAttached{ActivityID: s.ID, IP: c.IP, NetworkID: c.NetworkID})
 		}
 	case Reattach:
+		again := s.found && s.PID == c.PID // a daemon that dies again and again does not fill the log
 		return c.By, func() ([]Event, error) {
-			return when(!s.Ended, Reattached{ActivityID: s.ID, PID: c.PID, Seq: c.Seq})
+			return when(!s.Ended && !again, Reattached{ActivityID: s.ID, PID: c.PID, Seq: c.Seq})
 		}
 	}
 	return identity.Caller{}, func() ([]Event, error) { return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand) }
