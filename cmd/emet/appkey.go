@@ -18,7 +18,7 @@ func newAppKeyCommand() *cobra.Command {
 		RunE:    operating(false, runAppKeyCreate),
 	}
 	create.Flags().String("id", "", "identity that the key speaks for (id or alias, default: the default identity)")
-	create.Flags().StringArray("allow-origin", nil, "browser origin that may use the key, * for any; repeatable")
+	create.Flags().StringArray("allow-origin", nil, "browser origin that may use the key; repeatable (* counts only with rest.allow-any-origin)")
 	create.Flags().String("role", "", "manager (default), requestor, provider, auditor or metrics")
 	list := &cobra.Command{
 		Use: "list", Short: "List the keys of clients", Args: cobra.NoArgs,
