@@ -41,6 +41,7 @@ type gossip struct {
 	pace  *bucket // of this node's own messages
 	mu    sync.Mutex
 	by    map[source]*bucket
+	busy  map[lpeer.ID]int // announcements of each host that are followed up
 }
 
 // source is a host that delivers announcements, or one that makes them.
@@ -59,7 +60,7 @@ func (n *Net) join() (*gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gossip{pace: newBucket(n.cfg.Limits.GossipRate, n.cfg.Limits.GossipRate), by: make(map[source]*bucket)}
+	g := &gossip{pace: newBucket(n.cfg.Limits.GossipRate, n.cfg.Limits.GossipRate), by: make(map[source]*bucket), busy: make(map[lpeer.ID]int)}
 	if err := ps.RegisterTopicValidator(name, n.validate(g)); err != nil {
 		return nil, err
 	}
@@ -78,11 +79,38 @@ func (n *Net) join() (*gossip, error) {
 				return
 			}
 			if h, ok := m.ValidatorData.(heard); ok {
-				n.server.Announce(n.ctx, h.from, h.announced)
+				n.pass(g, m.GetFrom(), h)
 			}
 		}
 	})
 	return g, nil
+}
+
+const (
+	atOnceOfAll = 64 // announcements that are followed up at the same time
+	atOnceOfOne = 2  // of one host
+)
+
+// pass hands an announcement on beside others, since whoever made it may take
+// long to give its texts. What is too much is dropped: it will be announced
+// again.
+func (n *Net) pass(g *gossip, by lpeer.ID, h heard) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.busy[by] >= atOnceOfOne || len(g.busy) >= atOnceOfAll {
+		return
+	}
+	g.busy[by]++
+	n.spawn(func() {
+		defer func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.busy[by]--; g.busy[by] <= 0 {
+				delete(g.busy, by)
+			}
+		}()
+		n.server.Announce(n.ctx, h.from, h.announced)
+	})
 }
 
 // heard is an announcement that was checked.
