@@ -229,3 +229,26 @@ func declared(f *ast.File) map[string]bool {
 	}
 	return out
 }
+
+// golem-js loses all but the last of the events that one answer carries.
+func TestASessionHearsOneAgreementEventAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sells(offerText)
+	g := w.agrees(w.demands()) // in session s1
+	w.call(200, "POST", "/market-api/v1/agreements/"+g+"/terminate", "null")
+	cursor, heard := "2020-01-01T00:00:00.000Z", []string{}
+	for range 2 {
+		got := w.array(w.call(200, "GET", "/market-api/v1/agreementEvents?timeout=0&maxEvents=100&appSessionId=s1&afterTimestamp="+cursor, ""))
+		if len(got) != 1 {
+			t.Fatalf("%d events after %v", len(got), heard)
+		}
+		cursor, heard = got[0]["eventDate"].(string), append(heard, got[0]["eventType"].(string))
+	}
+	if strings.Join(heard, " ") != "AgreementApprovedEvent AgreementTerminatedEvent" {
+		t.Errorf("heard %v", heard)
+	}
+	if all := w.array(w.call(200, "GET", "/market-api/v1/agreementEvents?timeout=0", "")); len(all) != 2 {
+		t.Errorf("without a session: %v", all)
+	}
+}

@@ -35,7 +35,8 @@ import (
 //	amendments and rejections are local               rest TestARejectedInvoiceMayBeAccepted
 //	pools drop their agreement options                TestAPoolOfRemoteMachines (agreements of one hour)
 //	capture limits come in two forms                  TestCaptureLimits
-//	of two agreement events in a page one is lost     TestAPoolOfRemoteMachines (all ends are heard)
+//	of two agreement events in a page one is lost     rest TestASessionHearsOneAgreementEventAtATime,
+//	                                                  TestAPoolOfRemoteMachines (all ends are heard)
 //	data is downloaded by the CommonJS build          TestRentals/everything
 //	clocks, sleep and chance of guests are real       TestRentals/everything (the stream ticks)
 

@@ -271,9 +271,31 @@ func TestRentals(t *testing.T) {
 		o.TimeoutMS = 30_000
 		report, err := Rent(t.Context(), n, o)
 		if err == nil || len(report.Find("failed")) == 0 || len(report.Find("crashed")) != 0 || len(report.Find("disconnected")) != 1 {
-			t.Errorf("%v\n%s", err, report)
+			t.Fatalf("%v\n%s", err, report)
 		}
+		n.awaitEnd(t, report.Find("agreementTerminated")[0].Text("id"))
 	})
+}
+
+// awaitEnd waits until all activities of an agreement are over. golem-js does
+// not end those whose deployment failed.
+func (n Node) awaitEnd(t *testing.T, agreementID string) {
+	t.Helper()
+	var ids []string
+	if err := n.get(t.Context(), "/activity-api/v1/activity?agreementId="+agreementID, &ids); err != nil || len(ids) == 0 {
+		t.Fatalf("activities %v: %v", ids, err)
+	}
+	for _, id := range ids {
+		var is struct{ State []*string }
+		for began := time.Now(); len(is.State) == 0 || *is.State[0] != "Terminated"; time.Sleep(50 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("activity %s is %v", id, *is.State[0])
+			}
+			if err := n.get(t.Context(), "/activity-api/v1/activity/"+id+"/state", &is); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func everything(t *testing.T, n Node, report Report, content, out string) {
