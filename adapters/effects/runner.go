@@ -17,6 +17,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/peer"
 )
 
 // An Effect does what an intent asks for and returns the order that records
@@ -90,7 +92,8 @@ type queue struct {
 	waiting []es.Recorded
 	attempt int
 	timer   *time.Timer
-	woken   bool // while an attempt was under way
+	woken   bool            // while an attempt was under way
+	peer    identity.NodeID // that the last attempt did not reach, "" = it was not that
 }
 
 // Run takes up every open intent and follows the log for new ones until ctx
@@ -135,8 +138,10 @@ func (r *Runner) work(ctx context.Context, wg *sync.WaitGroup) error {
 // start builds the router: one handler for each lane. A lane tries one effect
 // at a time and lanes run beside each other; whichever is idle takes the next.
 func (r *Runner) start(ctx context.Context) (*message.Router, error) {
+	r.mu.Lock()
 	r.queues, r.known, r.ctx = make(map[string]*queue), make(map[es.ID]string), ctx
 	r.idle, r.ready = nil, nil
+	r.mu.Unlock()
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.Logger, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: slog.LevelDebug - 4,
 	})
@@ -378,6 +383,11 @@ func (r *Runner) later(name string, a Attempt, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	q := r.queues[name]
+	q.peer = ""
+	var call *peer.CallError
+	if errors.As(err, &call) {
+		q.peer = call.To
+	}
 	if q.woken { // while this attempt was under way
 		pause = min(pause, firstPause)
 	}
@@ -403,15 +413,23 @@ func (r *Runner) next(name string) {
 	r.publish(name)
 }
 
-// Wake tries the queues that wait for their next attempt now, for instance
-// when a peer was seen again. match chooses them by name; it is called under a
-// lock and must not call the runner.
+// Wake tries the queues that wait for their next attempt now. match chooses
+// them by name; it is called under a lock and must not call the runner.
 func (r *Runner) Wake(match func(queue string) bool) {
+	r.wake(func(name string, _ *queue) bool { return match(name) })
+}
+
+// WakePeer tries what could not be told to a node now, since it was seen again.
+func (r *Runner) WakePeer(node identity.NodeID) {
+	r.wake(func(_ string, q *queue) bool { return q.peer == node })
+}
+
+func (r *Runner) wake(match func(string, *queue) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, q := range r.queues {
 		switch {
-		case !match(name):
+		case !match(name, q):
 		case q.timer == nil:
 			q.woken = true
 		case q.timer.Stop():

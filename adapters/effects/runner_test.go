@@ -16,6 +16,8 @@ import (
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/store/memory"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/peer"
 )
 
 // A stream of these tests is a list of jobs: asked for, then done.
@@ -459,6 +461,31 @@ func TestWake(t *testing.T) {
 		if calls := w.called(); len(calls) != 3 || calls[2] != "a/x#2" {
 			t.Errorf("%v", calls)
 		}
+	})
+}
+
+// What could not be told to a node is told when it is seen again, and nothing
+// that waits for others.
+func TestAPeerThatIsSeenAgainIsToldAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var up atomic.Bool
+		w.ask("a", "x")
+		w.ask("b", "x")
+		r, stop := w.run(func(_ context.Context, a effects.Attempt) (effects.Outcome, error) {
+			if !up.Load() {
+				away := &peer.CallError{To: identity.NodeID("0x" + a.Intent.Stream.Key()), Kind: "k", Err: peer.ErrUnreachable}
+				return effects.Outcome{}, &effects.RetryAfter{In: 24 * time.Hour, Err: fmt.Errorf("tell: %w", away)}
+			}
+			return outcome(a, "ok"), nil
+		})
+		defer stop()
+		synctest.Wait()
+		up.Store(true)
+		r.WakePeer("0xc")
+		r.WakePeer("0xa")
+		synctest.Wait()
+		w.want("a", "{Name:x}", "{Name:x Text:ok}")
+		w.want("b", "{Name:x}")
 	})
 }
 

@@ -98,11 +98,11 @@ func Deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 // Unanswered tells what became of a request that went out: cause is wrapped in
 // [peer.ErrNoAnswer].
 func Unanswered(to identity.NodeID, kind string, cause error) error {
-	return fmt.Errorf("%s to %s: %w: %w", kind, to, peer.ErrNoAnswer, cause)
+	return &peer.CallError{To: to, Kind: kind, Err: fmt.Errorf("%w: %w", peer.ErrNoAnswer, cause)}
 }
 
 // Unreachable tells that a request could not be sent: cause is wrapped in
 // [peer.ErrUnreachable].
 func Unreachable(to identity.NodeID, kind string, cause error) error {
-	return fmt.Errorf("%s to %s: %w: %w", kind, to, peer.ErrUnreachable, cause)
+	return &peer.CallError{To: to, Kind: kind, Err: fmt.Errorf("%w: %w", peer.ErrUnreachable, cause)}
 }

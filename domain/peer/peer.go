@@ -84,3 +84,16 @@ var (
 	// may have acted on it.
 	ErrNoAnswer = errors.New("peer did not answer")
 )
+
+// CallError is a request that a transport could not carry out. It wraps
+// [ErrUnreachable] or [ErrNoAnswer].
+type CallError struct {
+	To   identity.NodeID
+	Kind string // of the request
+	Err  error
+}
+
+func (e *CallError) Error() string { return e.Kind + " to " + string(e.To) + ": " + e.Err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *CallError) Unwrap() error { return e.Err }

@@ -146,7 +146,7 @@ func (n *Node) connect(ctx context.Context) error {
 		n.host, err = libp2p.New(libp2p.Config{
 			Network: n.o.Net.Name, HostKey: key, Listen: n.o.Net.Listen, Bootstrap: n.o.Net.Bootstrap,
 			Delegations: n.delegations(ctx, key), Handler: n.handler, Gossip: n.handler.announced, Version: n.o.Version, Log: n.log,
-			File: filepath.Join(n.o.Dir, "net", "peers.json"),
+			File: filepath.Join(n.o.Dir, "net", "peers.json"), Met: n.met,
 		})
 		if err != nil {
 			return fmt.Errorf("network: %w", err)
@@ -155,6 +155,15 @@ func (n *Node) connect(ctx context.Context) error {
 	}
 	n.peers = enet.NewLoop(remote, n.people.Local, server)
 	return nil
+}
+
+// met tells a node that was seen again what it could not be told.
+func (n *Node) met(node identity.NodeID, _ peer.Hello) {
+	select {
+	case <-n.running:
+		n.runner.WakePeer(node)
+	default: // all is tried when the runner begins
+	}
 }
 
 func (n *Node) wireMarket() {
