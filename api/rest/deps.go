@@ -33,6 +33,8 @@ type Deps struct {
 	// Stories and Books answer emet's own questions about the log.
 	Stories Stories
 	Books   Books
+	// Ledger proves what the log says; nil = that is not served.
+	Ledger Ledger
 	// Net says how the node is connected.
 	Net Net
 	// Healthy says what keeps the node as such from working; nil = never asked.

@@ -49,4 +49,5 @@ func (s *server) routes(e *echo.Echo) {
 	for _, r := range emet.Routes {
 		e.Add(r.Method, emetBase+r.Path, s.in(&otherFamily, r.Handle(emetAPI{s})))
 	}
+	s.logRoutes(e)
 }

@@ -1,0 +1,91 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/emet-node/emet/domain/ledger"
+)
+
+// Ledger proves what the log says; *ledger.Keeper of adapters does. A path of
+// tiles has slashes in it, which no OpenAPI document can say, so these routes
+// are described in docs/formats.md.
+type Ledger interface {
+	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
+	Tile(ctx context.Context, level int, index uint64, width int) ([]byte, error)
+}
+
+// logRoutes serves the files of c2sp.org/tlog-tiles below the log.
+func (s *server) logRoutes(e *echo.Echo) {
+	if s.Ledger == nil {
+		return
+	}
+	e.GET(emetBase+"/log/checkpoint", s.in(&tlogFamily, s.getCheckpoint))
+	e.GET(emetBase+"/log/tile/:level/*", s.in(&tlogFamily, s.getTile))
+}
+
+var tlogFamily = family{text: asItIs, status: func(err error) int {
+	if errors.Is(err, ledger.ErrRange) || errors.Is(err, ledger.ErrUnsigned) {
+		return http.StatusNotFound
+	}
+	return 0
+}}
+
+// getCheckpoint answers the newest signed note.
+func (s *server) getCheckpoint(c echo.Context) error {
+	checkpoint, err := s.Ledger.Checkpoint(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Cache-Control", "no-cache")
+	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", checkpoint.Note)
+}
+
+// getTile answers the hashes of a tile. What it holds never changes.
+func (s *server) getTile(c echo.Context) error {
+	level, index, width, ok := tileOf(c.Param("level"), c.Param("*"))
+	if !ok {
+		return problem(http.StatusNotFound, "there is no such tile; the path is that of c2sp.org/tlog-tiles")
+	}
+	b, err := s.Ledger.Tile(c.Request().Context(), level, index, width)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Cache-Control", "max-age=31536000, immutable")
+	return c.Blob(http.StatusOK, "application/octet-stream", b)
+}
+
+const wholeTile = 256 // hashes
+
+// tileOf reads the index of a tile in groups of three digits, all but the last
+// with an x before them, and its width after .p/ if it is partial.
+func tileOf(levelText, path string) (level int, index uint64, width int, ok bool) {
+	number := func(text string, most uint64) uint64 {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil || n > most || strconv.FormatUint(n, 10) != text {
+			ok = false
+		}
+		return n
+	}
+	ok = true
+	level, width = int(number(levelText, 63)), wholeTile
+	path, part, partial := strings.Cut(path, ".p/")
+	if partial {
+		width = int(number(part, wholeTile-1))
+	}
+	groups := strings.Split(path, "/")
+	for i, g := range groups {
+		digits, lead := strings.CutPrefix(g, "x")
+		n, err := strconv.ParseUint(digits, 10, 10)
+		if err != nil || n > 999 || len(digits) != 3 || lead != (i < len(groups)-1) || lead && i == 0 && n == 0 || len(groups) > 6 {
+			return 0, 0, 0, false
+		}
+		index = index*1000 + n
+	}
+	return level, index, width, ok && width > 0
+}
