@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -143,7 +144,7 @@ func TestSecretsStayAtHome(t *testing.T) {
 	if err := m.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := pool.AwaitSettled(ctx); err != nil {
+	if err := errors.Join(pool.AwaitInvoices(ctx), pool.AwaitSettled(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	d.stop()

@@ -19,6 +19,18 @@ func (w *world) token(t *testing.T) string {
 	return p.Token.String()
 }
 
+// story lists the facts of a stream.
+func (m *member) story(t *testing.T, s es.Stream) (types []string) {
+	t.Helper()
+	for e, err := range m.Store.ReadStream(t.Context(), s, 0, es.Forward, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		types = append(types, e.Type+" "+string(e.Data))
+	}
+	return types
+}
+
 // books checks what the buyer's log says about money: paid ≤ accepted, and one
 // payload for each nonce.
 func (w *world) books(t *testing.T) {
@@ -54,7 +66,7 @@ func (w *world) books(t *testing.T) {
 	}
 	for bill, a := range accepted {
 		if paid[bill].IsZero() {
-			t.Errorf("%s: nothing of %s is paid", bill, a)
+			t.Errorf("%s: nothing of %s is paid: %v", bill, a, w.buyer.story(t, bill))
 		}
 		if a.Less(paid[bill]) {
 			t.Errorf("%s: %s accepted, %s paid", bill, a, paid[bill])

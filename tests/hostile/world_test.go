@@ -210,7 +210,7 @@ func (w *world) deal(t *testing.T) time.Duration {
 	if err := m.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := pool.AwaitSettled(ctx); err != nil {
+	if err := errors.Join(pool.AwaitInvoices(ctx), pool.AwaitSettled(ctx)); err != nil {
 		t.Fatalf("not paid: %v\n%s", err, tail(w.provider.logs.String()))
 	}
 	return took
