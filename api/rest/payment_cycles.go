@@ -31,12 +31,22 @@ func scheduleOf(r projections.CycleRow) schedule {
 	every := int64(r.Interval / time.Second)
 	out := schedule{
 		NodeID: string(r.Owner), Platform: string(r.Platform), ExtraPayTime: int64(r.ExtraPayTime / time.Second), MaxInterval: every,
-		Cron: orNull(r.Cron), Next: offsetTime(r.Next), Last: offsetTime(r.Last),
+		Cron: orNull(r.Cron), Next: offsetTime(nextRun(r, time.Now())), Last: offsetTime(r.Last),
 	}
 	if r.Cron == "" {
 		out.IntervalSec = &every
 	}
 	return out
+}
+
+// nextRun is when the payer settles if it owes something by then: runs with
+// nothing to pay are left out.
+func nextRun(r projections.CycleRow, now time.Time) time.Time {
+	late := now.Sub(r.Next)
+	if r.Next.IsZero() || late < 0 || r.Interval <= 0 {
+		return r.Next
+	}
+	return r.Next.Add((late/r.Interval + 1) * r.Interval)
 }
 
 // offsetTime is a moment with its zone as an offset, as this route has it.

@@ -32,7 +32,7 @@ var Hears = []string{
 	"activity.created.v1", "activity.terminated.v1",
 	"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
 	"cycle.configured.v1", "cycle.run_requested.v1",
-	"bill.opened.v1", "bill.note_received.v1", "bill.invoice_received.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.settled.v1",
+	"bill.opened.v1", "bill.note_received.v1", "bill.invoice_received.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.settled.v1", "bill.unsettled.v1",
 	"bill.note_issued.v1", "bill.note_delivered.v1", "bill.note_accepted_by_peer.v1", "bill.note_rejected_by_peer.v1", "bill.note_cancelled.v1",
 }
 
@@ -54,12 +54,14 @@ type Book struct {
 	commitBy  map[string]time.Time // by agreement stream, while a commit is awaited
 	deals     map[string]deal      // by agreement, provider's side
 	bills     map[string]bill      // by stream id
+	cycles    map[string]*settling // by stream id
 }
 
 // Hear folds a fact.
 func (b *Book) Hear(r es.Recorded) {
 	if b.deadlines == nil {
 		b.deadlines, b.deals = make(map[string]Deadline), make(map[string]deal)
+		b.cycles = make(map[string]*settling)
 		b.bills, b.validTo, b.commitBy = make(map[string]bill), make(map[string]time.Time), make(map[string]time.Time)
 	}
 	b.hearMarket(r)

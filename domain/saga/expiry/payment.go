@@ -17,6 +17,15 @@ type bill struct {
 	due   map[string]time.Time
 }
 
+// settling is what a payer's cycle is about to do. A run with nothing to pay
+// would only make the log longer, so there is a deadline only while something
+// that was accepted is not paid.
+type settling struct {
+	next     time.Time
+	interval time.Duration
+	unpaid   map[string]bool // documents
+}
+
 // hearPayment: budgets end at their timeout; settlement runs at its interval,
 // and shortly before an accepted document is due.
 func (b *Book) hearPayment(r es.Recorded) {
@@ -29,9 +38,12 @@ func (b *Book) hearPayment(r es.Recorded) {
 	case allocation.Released, allocation.Expired:
 		b.clear("allocation/" + id)
 	case cycle.Configured:
-		b.run(r, id, e.NextAt)
+		c := b.cycle(id)
+		c.next, c.interval = e.NextAt, time.Duration(e.IntervalSec)*time.Second
+		b.run(r, id)
 	case cycle.RunRequested:
-		b.run(r, id, e.NextAt)
+		b.cycle(id).next = e.NextAt
+		b.run(r, id)
 	default:
 		b.hearBill(r)
 	}
@@ -43,10 +55,48 @@ func (b *Book) budget(r es.Recorded, id string, timeout time.Time) {
 	})
 }
 
-func (b *Book) run(r es.Recorded, id string, next time.Time) {
+func (b *Book) cycle(id string) *settling {
+	c, ok := b.cycles[id]
+	if !ok {
+		c = &settling{unpaid: make(map[string]bool)}
+		b.cycles[id] = c
+	}
+	return c
+}
+
+// run sets the next run of a cycle, or none. Those that were left out keep the
+// beat.
+func (b *Book) run(r es.Recorded, id string) {
+	c := b.cycle(id)
+	if len(c.unpaid) == 0 {
+		b.clear("cycle/" + id)
+		return
+	}
+	next := c.next
+	if late := r.Recorded.Sub(next); late > 0 && c.interval > 0 {
+		next = next.Add((late/c.interval + 1) * c.interval)
+	}
 	b.set(r, "cycle/"+id, next, func(at time.Time) es.Order {
 		return es.Order{Category: cycle.Category, ID: id, Command: cycle.RequestRun{At: at, By: own, Why: cycle.ByInterval}}
 	})
+}
+
+// owes notes that a document of a payer's bill waits to be paid, or does not.
+func (b *Book) owes(r es.Recorded, stream, document string, unpaid bool) {
+	owed, ok := b.bills[stream]
+	if !ok {
+		return
+	}
+	c := b.cycle(owed.cycle)
+	before := len(c.unpaid)
+	if unpaid {
+		c.unpaid[document] = true
+	} else {
+		delete(c.unpaid, document)
+	}
+	if (before == 0) != (len(c.unpaid) == 0) {
+		b.run(r, owed.cycle)
+	}
 }
 
 func (b *Book) hearBill(r es.Recorded) {
@@ -61,11 +111,16 @@ func (b *Book) hearBill(r es.Recorded) {
 	case dbill.InvoiceReceived:
 		b.due(id, e.InvoiceID, e.DueDate)
 	case dbill.NoteAccepted:
+		b.owes(r, id, e.DebitNoteID, true)
 		b.owed(r, id, e.DebitNoteID)
 	case dbill.InvoiceAccepted:
+		b.owes(r, id, e.InvoiceID, true)
 		b.owed(r, id, e.InvoiceID)
 	case dbill.Settled:
+		b.owes(r, id, e.DocumentID, false)
 		b.clear("due/" + e.DocumentID)
+	case dbill.Unsettled:
+		b.owes(r, id, e.DocumentID, true)
 	}
 }
 

@@ -1,0 +1,40 @@
+package expiry_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/cycle"
+	"github.com/emet-node/emet/domain/saga/expiry"
+)
+
+// runs is when the only deadline of a payer's book is, in seconds after noon; -1
+// when there is none.
+func (w *watch) runs(want int) {
+	w.t.Helper()
+	got := -1
+	if d, ok := w.book.Next(); ok {
+		got = int(d.At.Sub(noon) / time.Second)
+	}
+	if got != want || w.book.Len() > 1 {
+		w.t.Errorf("the next run is at %d, want %d; %d deadlines", got, want, w.book.Len())
+	}
+}
+
+func TestASettlementRunsOnlyWhenSomethingIsOwed(t *testing.T) {
+	t.Parallel()
+	w := &watch{t, &expiry.Book{}}
+	id := cycle.StreamID("erc20-hoodi-tglm", "0x1")
+	w.hear(0, "cycle-"+id, cycle.Configured{Address: "0x1", IntervalSec: 10, NextAt: at(10), Platform: "erc20-hoodi-tglm"})
+	w.runs(-1)
+	w.hear(20, "bill-R-"+agr, bill.Opened{AgreementID: agr, PayerAddr: "0x1", Platform: "erc20-hoodi-tglm", Side: "R"})
+	w.hear(33, "bill-R-"+agr, bill.InvoiceAccepted{AgreementID: agr, InvoiceID: "i", Side: "R"})
+	w.runs(40) // the beat of the cycle
+	w.hear(40, "cycle-"+id, cycle.RunRequested{Address: "0x1", At: at(40), NextAt: at(50), Platform: "erc20-hoodi-tglm"})
+	w.runs(50) // it is not paid yet
+	w.hear(45, "bill-R-"+agr, bill.Settled{AgreementID: agr, DocumentID: "i", Side: "R"})
+	w.runs(-1)
+	w.hear(46, "bill-R-"+agr, bill.Unsettled{AgreementID: agr, DocumentID: "i", Side: "R"})
+	w.runs(50) // its block left the chain
+}
