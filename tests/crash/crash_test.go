@@ -3,6 +3,9 @@ package crash
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -10,22 +13,22 @@ import (
 // everyAppend lets every life end at its first append.
 func everyAppend(int) string { return "append:1" }
 
-// steadily lets lives end at their first, second and third append in turn.
+// beforeAppends lets lives end right before their second or third append.
 func beforeAppends(life int) string { return fmt.Sprintf("append-before:%d", 2+life%2) }
 
 func TestNobodyCrashes(t *testing.T) {
 	t.Parallel()
-	play(t, func(*world) {}, 90*time.Second)
+	play(t, func(*world) {}, nil, 90*time.Second)
 }
 
 func TestRequestorDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.requestor.faults(everyAppend) }, 2*time.Minute)
+	play(t, func(w *world) { w.requestor.faults(everyAppend) }, nil, 2*time.Minute)
 }
 
 func TestProviderDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.provider.faults(everyAppend) }, 2*time.Minute)
+	play(t, func(w *world) { w.provider.faults(everyAppend) }, nil, 2*time.Minute)
 }
 
 func TestBothDieBeforeFacts(t *testing.T) {
@@ -33,12 +36,55 @@ func TestBothDieBeforeFacts(t *testing.T) {
 	play(t, func(w *world) {
 		w.requestor.faults(beforeAppends)
 		w.provider.faults(beforeAppends)
-	}, 2*time.Minute)
+	}, nil, 2*time.Minute)
+}
+
+// TestAnythingDiesAtAnyTime kills processes at random moments: the chain, both
+// nodes, one after the other or two at once.
+func TestAnythingDiesAtAnyTime(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+	over := make(chan struct{})
+	var killer sync.WaitGroup
+	play(t, func(w *world) {
+		all := []*process{w.chain, w.requestor, w.provider}
+		killer.Go(func() {
+			for range 25 {
+				select {
+				case <-over:
+					return
+				case <-time.After(time.Duration(100+r.IntN(900)) * time.Millisecond):
+				}
+				for _, i := range r.Perm(len(all))[:1+r.IntN(2)] {
+					all[i].kill()
+				}
+			}
+		})
+		t.Cleanup(func() { close(over); killer.Wait() })
+	}, nil, 2*time.Minute)
+}
+
+// TestAKilledExeUnitIsBilled kills the supervisor of the activity: what it used
+// until then is billed and paid, and nothing of it is left.
+func TestAKilledExeUnitIsBilled(t *testing.T) {
+	t.Parallel()
+	var d *trace
+	play(t, func(*world) {}, func(w *world, tr *trace) {
+		d = tr
+		tr.broken = func(ctx context.Context) error {
+			for _, pid := range w.unitPIDs() {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return d.isOver(ctx)
+		}
+	}, 90*time.Second)
 }
 
 // play makes a deal in a world in which things die, and then looks at
 // everything that is left of it.
-func play(t *testing.T, hurt func(*world), limit time.Duration) {
+func play(t *testing.T, hurt func(*world), prepare func(*world, *trace), limit time.Duration) {
 	t.Helper()
 	begun := time.Now()
 	w := newWorld(t)
@@ -48,6 +94,9 @@ func play(t *testing.T, hurt func(*world), limit time.Duration) {
 	before := w.balances(ctx, t)
 	d := &trace{c: w.requestor.client(), image: w.image, log: t.Logf}
 	payee := w.provider.client()
+	if prepare != nil {
+		prepare(w, d)
+	}
 	hurt(w)
 	defer func() {
 		if t.Failed() {

@@ -69,6 +69,9 @@ type trace struct {
 	session string
 	begun   time.Time
 	log     func(format string, args ...any)
+	// broken is what happens while the guest works; the commands after it may
+	// fail, the deal may not.
+	broken func(ctx context.Context) error
 	deal
 }
 
@@ -238,14 +241,23 @@ func (d *trace) tries(ctx context.Context, f func() error) error {
 	}
 }
 
-// work deploys, starts, runs the guest twice and moves a file.
+// work deploys, starts, moves a file in and runs the guest twice.
 func (d *trace) work(ctx context.Context) error {
 	capture := map[string]any{"atEnd": map[string]any{"format": "string"}}
 	run := func(args ...string) map[string]any {
 		return map[string]any{"run": map[string]any{"entry_point": "echo", "args": args, "capture": map[string]any{"stdout": capture, "stderr": capture}}}
 	}
-	if _, err := d.exec(ctx, map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}}); err != nil {
+	deploy := map[string]any{"deploy": map[string]any{"volumes": []string{"/golem/work"}}}
+	if _, err := d.exec(ctx, deploy, map[string]any{"start": map[string]any{}}); err != nil {
 		return fmt.Errorf("deploy and start: %w", err)
+	}
+	if d.broken != nil {
+		return d.broken(ctx)
+	}
+	_, url, _ := strings.Cut(strings.TrimPrefix(d.image, "hash:sha3:"), ":")
+	moved := map[string]any{"transfer": map[string]any{"from": url, "to": "container:/golem/work/a"}}
+	if _, err := d.exec(ctx, moved, run("-copy", "/golem/work/a", "/golem/work/b")); err != nil {
+		return fmt.Errorf("transfer and copy: %w", err)
 	}
 	results, err := d.exec(ctx, run("hello", "from", "a", "crashing", "world"))
 	if err != nil {
@@ -288,6 +300,21 @@ func (d *trace) exec(ctx context.Context, script ...any) ([]client.Result, error
 			return nil, fmt.Errorf("%d results for %d commands", len(results), len(script))
 		}
 		return results, nil
+	}
+}
+
+// isOver waits until the node says that the activity ended by itself.
+func (d *trace) isOver(ctx context.Context) error {
+	for {
+		state, err := d.c.ActivityState(ctx, d.activity)
+		if err == nil && state == "Terminated" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("the activity is %q", state), err, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 }
 
