@@ -11,20 +11,45 @@ import (
 	"github.com/emet-node/emet/domain/ledger"
 )
 
-// Reader proves what a log says by the newest checkpoint in its directory. It
-// signs nothing.
+// Reader proves what a log says by one checkpoint. It signs nothing.
 type Reader struct {
 	*Tree
 	dir   string
 	logID [16]byte
+	under ledger.Checkpoint
 }
 
 var _ ledger.Ledger = (*Reader)(nil)
 
-// OpenReader returns the ledger of a store in dir without changing anything
-// there. It fails with [ledger.ErrUnprovable] when the store has no tree.
-func OpenReader(store es.Store, dir string, logID [16]byte) (*Reader, error) {
-	return openReader(store, files{dir: dir, readOnly: true}, logID, nil)
+// Signed returns the newest checkpoint in the directory of a store, as it is
+// written there; [ledger.ErrUnsigned] when there is none.
+func Signed(dir string) (ledger.Checkpoint, error) {
+	b, err := files{dir: dir}.readCheckpoint()
+	if err != nil {
+		return ledger.Checkpoint{}, err
+	}
+	if b == nil {
+		return ledger.Checkpoint{}, ledger.ErrUnsigned
+	}
+	c, err := parseCheckpoint(b)
+	if err != nil {
+		return c, fmt.Errorf("%s: %w: %w", dir, es.ErrCorrupt, err)
+	}
+	return c, nil
+}
+
+// OpenReader returns the ledger of a store in dir as it stands under a
+// checkpoint, without changing anything there. Take the checkpoint with
+// [Signed] before the store is opened: another process may write it. It fails
+// with [ledger.ErrUnprovable] when the store has no tree, and with a
+// [*ledger.Rewritten] when log and checkpoint contradict each other.
+func OpenReader(ctx context.Context, store es.Store, dir string, logID [16]byte, under ledger.Checkpoint) (*Reader, error) {
+	r, err := openReader(store, files{dir: dir, readOnly: true}, logID, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.under = under
+	return r, r.holds(ctx, under)
 }
 
 func openReader(store es.Store, f files, logID [16]byte, logger *slog.Logger) (*Reader, error) {
@@ -35,34 +60,29 @@ func openReader(store es.Store, f files, logID [16]byte, logger *slog.Logger) (*
 	return &Reader{Tree: t, dir: f.dir, logID: logID}, nil
 }
 
-// Checkpoint implements [ledger.Ledger]. It holds the checkpoint against the
-// log and fails with a [*ledger.Rewritten] when they contradict each other.
+// Checkpoint implements [ledger.Ledger].
 func (r *Reader) Checkpoint(ctx context.Context) (ledger.Checkpoint, error) {
-	c, err := r.last(ctx)
-	if err == nil && c.Note == nil {
-		err = ledger.ErrUnsigned
-	}
-	return c, err
+	return r.under, ctx.Err()
 }
 
 // last returns the checkpoint on disk, the zero one when there is none.
 func (r *Reader) last(ctx context.Context) (ledger.Checkpoint, error) {
-	b, err := r.files.readCheckpoint()
-	if err != nil || b == nil {
-		return ledger.Checkpoint{}, err
+	c, err := Signed(r.dir)
+	if errors.Is(err, ledger.ErrUnsigned) {
+		return ledger.Checkpoint{}, nil
 	}
-	c, err := parseCheckpoint(b)
 	if err != nil {
-		return c, fmt.Errorf("%s: %w: %w", r.dir, es.ErrCorrupt, err)
-	}
-	if who := ownerOf(c.Origin); who == "" || c.Origin != ledger.Origin(who, r.logID) {
-		return c, fmt.Errorf("%s: %w: it is of another log, %s", r.dir, es.ErrCorrupt, c.Origin)
+		return c, err
 	}
 	return c, r.holds(ctx, c)
 }
 
-// holds checks that the log still begins with what was signed.
+// holds checks that the log is the one that was signed and still begins with
+// what was.
 func (r *Reader) holds(ctx context.Context, c ledger.Checkpoint) error {
+	if who := ownerOf(c.Origin); who == "" || c.Origin != ledger.Origin(who, r.logID) {
+		return fmt.Errorf("%s: %w: the checkpoint is of another log, %s", r.dir, es.ErrCorrupt, c.Origin)
+	}
 	have, _, err := r.Root(ctx)
 	if err != nil {
 		return err
@@ -78,15 +98,11 @@ func (r *Reader) holds(ctx context.Context, c ledger.Checkpoint) error {
 }
 
 // Prove returns the event at p with everything that shows it to be under the
-// newest checkpoint. It fails with [ledger.ErrRange] when that does not cover
+// checkpoint. It fails with [ledger.ErrRange] when that does not cover
 // p yet, and with [ledger.ErrUnprovable] on engines that do not keep events as
 // they were hashed. The attestation is left to the caller.
 func (r *Reader) Prove(ctx context.Context, p es.Position) (verify.File, error) {
-	c, err := r.Checkpoint(ctx)
-	if err != nil {
-		return verify.File{}, err
-	}
-	return proveUnder(ctx, r.Tree, c, p)
+	return proveUnder(ctx, r.Tree, r.under, p)
 }
 
 func proveUnder(ctx context.Context, t *Tree, c ledger.Checkpoint, p es.Position) (verify.File, error) {

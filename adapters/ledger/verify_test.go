@@ -103,13 +103,23 @@ func TestEveryEventCanBeProved(t *testing.T) {
 	if _, err := k.Prove(t.Context(), es.Position(size)); !errors.Is(err, ledger.ErrRange) {
 		t.Errorf("not signed yet: %v", err)
 	}
-	r, err := OpenReader(h.store, h.dir, h.store.LogID())
+	signed, err := Signed(h.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReader(t.Context(), h.store, h.dir, h.store.LogID(), signed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f, err := r.Prove(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := Signed(t.TempDir()); !errors.Is(err, ledger.ErrUnsigned) {
+		t.Errorf("nothing is signed: %v", err)
+	}
+	if _, err := OpenReader(t.Context(), h.store, h.dir, [16]byte{1}, signed); !errors.Is(err, es.ErrCorrupt) {
+		t.Errorf("the checkpoint of another log: %v", err)
 	}
 	if _, err := verify.Check(encoded(t, f), verify.Trust{Key: k.Key()}); err != nil {
 		t.Errorf("a reader's proof: %v", err)

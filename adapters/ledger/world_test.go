@@ -31,14 +31,19 @@ func (s *leafStore) leaf(p uint64) es.Hash {
 func (s *leafStore) grow(to uint64) *leafStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ; s.size < to; s.size++ {
-		h, level := s.leaf(s.size), 0
-		for ; s.size>>level&1 == 1; level++ {
-			h = nodeHash(&s.edge[level], &h)
-		}
-		s.edge[level] = h
+	for s.size < to {
+		s.put(s.leaf(s.size))
 	}
 	return s
+}
+
+func (s *leafStore) put(h es.Hash) {
+	level := 0
+	for ; s.size>>level&1 == 1; level++ {
+		h = nodeHash(&s.edge[level], &h)
+	}
+	s.edge[level] = h
+	s.size++
 }
 
 func (s *leafStore) Root() (uint64, es.Hash) {

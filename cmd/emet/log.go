@@ -64,7 +64,7 @@ What was sealed is shown, unless its key was erased.`,
 	filterFlags(tail)
 	tail.Flags().Int("last", 10, "facts to show at first")
 	jsonFlag(tail)
-	cmd.AddCommand(list, show, newStoryCommand(), tail)
+	cmd.AddCommand(list, show, newStoryCommand(), tail, newProofCommand(), newProofVerifyCommand())
 	return cmd
 }
 

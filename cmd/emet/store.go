@@ -37,7 +37,7 @@ the exit code is 1.`,
 	for _, c := range []*cobra.Command{verify, rebuild, info} {
 		jsonFlag(c)
 	}
-	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info)
+	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newCheckpointCommand())
 }
 
 type damage struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/emet-node/emet/adapters/effects/markets"
 	"github.com/emet-node/emet/adapters/effects/payments"
 	"github.com/emet-node/emet/adapters/exeunit/supervisor"
+	"github.com/emet-node/emet/adapters/ledger"
 	enet "github.com/emet-node/emet/adapters/net"
 	"github.com/emet-node/emet/adapters/net/libp2p"
 	"github.com/emet-node/emet/adapters/offerbook"
@@ -51,6 +52,7 @@ type Node struct {
 
 	o       Options
 	people  *people
+	keeper  *ledger.Keeper
 	ids     []identity.NodeID
 	chains  *chains
 	book    *offerbook.Book
@@ -106,6 +108,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.people = &people{l: n.Ledger, agg: n.Aggregates}
 	if n.ids, err = n.people.settle(ctx, o.Identities); err != nil {
+		return nil, err
+	}
+	if err = n.openKeeper(ctx); err != nil {
 		return nil, err
 	}
 	if n.chains, err = openChains(o.Chains); err != nil {
@@ -291,6 +296,7 @@ func (n *Node) Run(ctx context.Context) error {
 	run("delegations", n.presentAgain)
 	run("REST", n.serve)
 	run("log", n.watchLog)
+	run("checkpoints", n.keeper.Run)
 	if n.socket != nil {
 		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
 	}
@@ -357,6 +363,9 @@ func (n *Node) Close() error {
 	}
 	if n.chains != nil {
 		n.chains.Close()
+	}
+	if n.keeper != nil {
+		errs = append(errs, n.keeper.Close())
 	}
 	if n.Ledger != nil {
 		errs = append(errs, n.Ledger.Close())
