@@ -1,0 +1,292 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha3"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// image serves the guest program and returns its task package.
+func image(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(built.guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(built.guest))))
+	t.Cleanup(s.Close)
+	sum := sha3.Sum256(b)
+	return "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + s.URL + "/" + filepath.Base(built.guest)
+}
+
+// deal is a requestor's agreement; the test decides what is accepted.
+type deal struct {
+	t                                                  *testing.T
+	c                                                  *client.Client
+	session, allocation, agreement, activity, provider string
+}
+
+// wish is what a deal is to be like.
+type wish struct {
+	image, budget string
+	accept, notes int // seconds; 0 = 120
+	not           []string
+}
+
+func (w wish) properties(platform client.Decoration) client.Offering {
+	sec := func(n int) int {
+		if n == 0 {
+			return 120
+		}
+		return n
+	}
+	o := client.Offering{Properties: map[string]any{
+		"golem.srv.caps.multi-activity": true, "golem.node.debug.subnet": "public", "golem.srv.comp.task_package": w.image,
+		"golem.srv.comp.expiration":                      time.Now().Add(20 * time.Minute).UnixMilli(),
+		"golem.com.scheme.payu.debit-note.interval-sec?": sec(w.notes),
+		"golem.com.payment.debit-notes.accept-timeout?":  sec(w.accept),
+	}}
+	clauses := []string{"(golem.runtime.name=wasmtime)"}
+	for _, kv := range platform.Properties {
+		o.Properties[kv.Key] = kv.Value
+	}
+	o.Constraints = "(&" + strings.Join(append(clauses, platform.Constraints...), "\n\t") + ")"
+	return o
+}
+
+// strike makes an agreement with a provider that is not among those to avoid.
+func strike(t *testing.T, c *client.Client, w wish) *deal {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := &deal{t: t, c: c, session: fmt.Sprintf("%x", time.Now().UnixNano())}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := c.CreateAllocation(ctx, client.Allocation{Platform: "erc20-hoodi-tglm", Total: w.budget, Timeout: time.Now().Add(time.Hour).UTC()})
+	must(err)
+	d.allocation = a.ID
+	deco, err := c.DecorateDemand(ctx, a.ID)
+	must(err)
+	o := w.properties(deco)
+	demand, err := c.Subscribe(ctx, o)
+	must(err)
+	defer c.Unsubscribe(ctx, demand) //nolint:errcheck // it has served
+	chosen := client.Offering{Properties: map[string]any{"golem.com.payment.chosen-platform": "erc20-hoodi-tglm"}, Constraints: o.Constraints}
+	for k, v := range o.Properties {
+		chosen.Properties[k] = v
+	}
+	for {
+		events, err := c.DemandEvents(ctx, demand, 5*time.Second)
+		must(err)
+		for _, e := range events {
+			switch p := e.Proposal; {
+			case p == nil || slices.Contains(w.not, p.Issuer):
+			case p.State == "Initial":
+				_, _ = c.Counter(ctx, demand, p.ID, chosen)
+			case p.State == "Draft":
+				d.provider = p.Issuer
+				d.agreement, err = c.CreateAgreement(ctx, p.ID, time.Now().Add(time.Hour))
+				must(err)
+				must(c.Confirm(ctx, d.agreement, d.session))
+				must(c.WaitApproval(ctx, d.agreement, 15*time.Second))
+				return d
+			}
+		}
+	}
+}
+
+// start makes an activity that is ready to run the guest.
+func (d *deal) start() {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
+	defer cancel()
+	var err error
+	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 30*time.Second); err != nil {
+		d.t.Fatal(err)
+	}
+	r := d.do(map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}})
+	if n := len(r); n != 2 || r[1].Result != "Ok" {
+		d.t.Fatalf("the activity is not ready: %+v", r)
+	}
+}
+
+func guest(args ...string) map[string]any {
+	return map[string]any{"run": map[string]any{"entry_point": "guest", "args": args}}
+}
+
+// exec begins a script.
+func (d *deal) exec(script ...any) string {
+	d.t.Helper()
+	id, err := d.c.Exec(d.t.Context(), d.activity, script)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return id
+}
+
+// results waits for the end of a script.
+func (d *deal) results(batch string, within time.Duration) []client.Result {
+	d.t.Helper()
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); {
+		r, err := d.c.Results(d.t.Context(), d.activity, batch, 2*time.Second)
+		if err == nil && len(r) > 0 && r[len(r)-1].Finished {
+			return r
+		}
+	}
+	d.t.Fatalf("batch %s did not end within %s", batch, within)
+	return nil
+}
+
+func (d *deal) do(script ...any) []client.Result {
+	d.t.Helper()
+	return d.results(d.exec(script...), time.Minute)
+}
+
+// bill waits for an event about a bill of this agreement and returns its id.
+func (d *deal) bill(within time.Duration) string {
+	d.t.Helper()
+	var id string
+	eventually(d.t, within, "an invoice", func() bool {
+		var all []client.Document
+		if d.c.Do(d.t.Context(), "GET", "/payment-api/v1/invoices", nil, &all) != nil {
+			return false
+		}
+		for _, doc := range all {
+			if doc.AgreementID == d.agreement {
+				id = doc.InvoiceID
+			}
+		}
+		return id != ""
+	})
+	return id
+}
+
+// acceptNote waits for a debit note and accepts it.
+func (d *deal) acceptNote() {
+	d.t.Helper()
+	eventually(d.t, 30*time.Second, "a debit note", func() bool {
+		var all []client.Document
+		if d.c.Do(d.t.Context(), "GET", "/payment-api/v1/debitNotes", nil, &all) != nil || len(all) == 0 {
+			return false
+		}
+		newest := all[len(all)-1]
+		return d.c.Accept(d.t.Context(), "debitNotes", newest.DebitNoteID, newest.TotalDue, d.allocation) == nil
+	})
+}
+
+// state is the agreement's, as a node sees it.
+func (d *deal) state(c *client.Client) (state, reason string) {
+	var a struct{ State string }
+	if err := c.Do(d.t.Context(), "GET", "/market-api/v1/agreements/"+d.agreement, nil, &a); err != nil {
+		return err.Error(), ""
+	}
+	r := ask(d.t, c, "GET", "/market-api/v1/agreements/"+d.agreement+"/terminate/reason", "")
+	return a.State, r.body
+}
+
+func message(r client.Result) string {
+	if r.Message == nil {
+		return ""
+	}
+	return *r.Message
+}
+
+func TestAnActivityHasItsLimits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dev := begin(t, nil, "dev", "--port", "0", "--providers", "1", "-d", dir)
+	d := strike(t, dev.client(), wish{image: image(t), budget: "1"})
+	d.start()
+	spin := d.exec(guest("spin"))
+	eventually(t, 20*time.Second, "it spins", func() bool {
+		a := ask(t, d.c, "GET", "/activity-api/v1/activity/"+d.activity+"/command", "")
+		return a.status == 200 && strings.Contains(a.body, "Run")
+	})
+
+	second := d.do(guest("args"))
+	if m := message(second[len(second)-1]); second[len(second)-1].Result != "Error" || !strings.Contains(m, "Busy: StatePair(Ready, Some(Ready))") {
+		t.Errorf("a second batch: %+v %q", second, m)
+	}
+	_, err := d.c.CreateActivity(t.Context(), d.agreement, 10*time.Second)
+	if err == nil || !strings.Contains(err.Error(), "Only single Activity allowed") && !strings.Contains(err.Error(), "2 simultaneous Activities") {
+		t.Errorf("a second activity: %v", err)
+	}
+
+	if n := len(running(d.activity)); n == 0 {
+		t.Fatal("no exe-unit is found, so that its end would not be seen")
+	}
+	began := time.Now()
+	if err := d.c.DestroyActivity(t.Context(), d.activity, 15*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the guest is gone", func() bool { return len(running(d.activity)) == 0 })
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	r := d.results(spin, 10*time.Second)
+	if r[len(r)-1].Result != "Error" {
+		t.Errorf("the batch that spun: %+v", r)
+	}
+
+	// It is billed; a budget that is too small is told and can be made larger.
+	if err := d.c.Do(t.Context(), "PUT", "/payment-api/v1/allocations/"+d.allocation, map[string]any{"totalAmount": "0.0000001"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
+		t.Fatal(err)
+	}
+	id := d.bill(20 * time.Second)
+	doc, err := d.c.Invoice(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := fmt.Sprintf(`{"totalAmountAccepted":%q,"allocationId":%q}`, doc.Amount, d.allocation)
+	path := "/payment-api/v1/invoices/" + id + "/accept?timeout=5"
+	ask(t, d.c, "POST", path, accept).says(t, 400, "Not enough funds", "Allocated: 0.0000001", "Needed: "+doc.Amount)
+	ask(t, d.c, "PUT", "/payment-api/v1/allocations/"+d.allocation, `{"totalAmount":"1"}`).says(t, 200)
+	ask(t, d.c, "POST", path, accept).says(t, 200)
+	eventually(t, 30*time.Second, "the invoice is settled", func() bool {
+		doc, err := d.c.Invoice(t.Context(), id)
+		return err == nil && doc.Status == "SETTLED"
+	})
+}
+
+func TestAConstraintThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dev := begin(t, nil, "dev", "--port", "0", "--providers", "1")
+	c := dev.client()
+	o := wish{image: "hash:sha3:00:http://127.0.0.1/x"}.properties(client.Decoration{})
+	o.Constraints = "(&(golem.runtime.name=wasmtime"
+	bad, err := c.Subscribe(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Constraints += "))"
+	good, err := c.Subscribe(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := c.DemandEvents(t.Context(), good, 10*time.Second)
+	if err != nil || len(events) == 0 || events[0].Proposal == nil {
+		t.Fatalf("the good one does not match: %+v %v", events, err)
+	}
+	if none, err := c.DemandEvents(t.Context(), bad, time.Second); err != nil || len(none) != 0 {
+		t.Errorf("the bad one: %+v %v", none, err)
+	}
+	ask(t, c, "POST", "/market-api/v1/demands/"+good+"/proposals/"+events[0].Proposal.ID, `{"properties":{},"constraints":"(&(a=1"}`).says(t, 400)
+}
