@@ -5,6 +5,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,10 @@ type Client struct {
 	URL  string // for instance http://127.0.0.1:7465
 	Key  string
 	HTTP *http.Client
+	// Patience is how long a request is sent again while no node answers, as
+	// when it is being started again. All tries of a request carry one
+	// Idempotency-Key, so that the node does once what it is asked once.
+	Patience time.Duration
 }
 
 // Error is an answer that is no success.
@@ -49,20 +54,57 @@ func StatusOf(err error) int {
 // Do sends a request with a JSON body (nil = none) and decodes the answer into
 // out (nil = ignored).
 func (c *Client) Do(ctx context.Context, method, path string, body, out any) error {
-	var r io.Reader
+	var text []byte
 	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
 			return err
 		}
-		r = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, r)
+	b, err := c.send(ctx, method, path, text)
 	if err != nil {
 		return err
 	}
+	if out == nil || len(b) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("%s %s: the answer is not what was expected: %w", method, path, err)
+	}
+	return nil
+}
+
+const againAfter = 50 * time.Millisecond
+
+// send sends a request until somebody answers it, or patience ends.
+func (c *Client) send(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	key := ""
+	if c.Patience > 0 {
+		key = rand.Text()
+	}
+	for begun := time.Now(); ; {
+		b, err := c.once(ctx, method, path, body, key)
+		if err == nil || !errors.Is(err, ErrUnreachable) || time.Since(begun) >= c.Patience {
+			return b, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(againAfter):
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body []byte, key string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
 	if c.Key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -73,26 +115,24 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 	}
 	resp, err := h.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%s: %w: %w", c.URL, ErrUnreachable, err)
+		return nil, c.unreachable(ctx, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, c.unreachable(ctx, fmt.Errorf("%s %s: %w", method, path, err))
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
-		return &Error{Method: method, Path: path, Status: resp.StatusCode, Message: message(b)}
+		return nil, &Error{Method: method, Path: path, Status: resp.StatusCode, Message: message(b)}
 	}
-	if out == nil || len(b) == 0 {
-		return nil
+	return b, nil
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%s %s: the answer is not what was expected: %w", method, path, err)
-	}
-	return nil
+	return fmt.Errorf("%s: %w: %w", c.URL, ErrUnreachable, err)
 }
 
 // message finds the sentence in an error's body, whatever its form.

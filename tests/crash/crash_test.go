@@ -18,25 +18,27 @@ func beforeAppends(life int) string { return fmt.Sprintf("append-before:%d", 2+l
 
 func TestNobodyCrashes(t *testing.T) {
 	t.Parallel()
-	play(t, func(*world) {}, nil, 90*time.Second)
+	play(t, game{limit: 90 * time.Second})
 }
 
 func TestRequestorDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.requestor.faults(everyAppend) }, nil, 2*time.Minute)
+	w := play(t, game{hurt: func(w *world) { w.requestor.faults(everyAppend) }, limit: 2 * time.Minute})
+	w.requestor.died(t, 40)
 }
 
 func TestProviderDiesAtEveryFact(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) { w.provider.faults(everyAppend) }, nil, 2*time.Minute)
+	w := play(t, game{hurt: func(w *world) { w.provider.faults(everyAppend) }, limit: 2 * time.Minute})
+	w.provider.died(t, 40)
 }
 
+// TestBothDieBeforeFacts kills both nodes from their very first start on.
 func TestBothDieBeforeFacts(t *testing.T) {
 	t.Parallel()
-	play(t, func(w *world) {
-		w.requestor.faults(beforeAppends)
-		w.provider.faults(beforeAppends)
-	}, nil, 2*time.Minute)
+	w := play(t, game{born: beforeAppends, limit: 2 * time.Minute})
+	w.requestor.died(t, 30)
+	w.provider.died(t, 30)
 }
 
 // TestAnythingDiesAtAnyTime kills processes at random moments: the chain, both
@@ -48,7 +50,7 @@ func TestAnythingDiesAtAnyTime(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
 	over := make(chan struct{})
 	var killer sync.WaitGroup
-	play(t, func(w *world) {
+	play(t, game{limit: 2 * time.Minute, hurt: func(w *world) {
 		all := []*process{w.chain, w.requestor, w.provider}
 		killer.Go(func() {
 			for range 25 {
@@ -63,41 +65,49 @@ func TestAnythingDiesAtAnyTime(t *testing.T) {
 			}
 		})
 		t.Cleanup(func() { close(over); killer.Wait() })
-	}, nil, 2*time.Minute)
+	}})
 }
 
 // TestAKilledExeUnitIsBilled kills the supervisor of the activity: what it used
 // until then is billed and paid, and nothing of it is left.
 func TestAKilledExeUnitIsBilled(t *testing.T) {
 	t.Parallel()
-	var d *trace
-	play(t, func(*world) {}, func(w *world, tr *trace) {
-		d = tr
-		tr.broken = func(ctx context.Context) error {
+	play(t, game{limit: 90 * time.Second, prepare: func(w *world, d *trace) {
+		d.broken = func(ctx context.Context) error {
 			for _, pid := range w.unitPIDs() {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 			return d.isOver(ctx)
 		}
-	}, 90*time.Second)
+	}})
+}
+
+// game says what dies when.
+type game struct {
+	born    func(life int) string // of both nodes, from the first life on
+	hurt    func(*world)          // when both are up
+	prepare func(*world, *trace)
+	limit   time.Duration
 }
 
 // play makes a deal in a world in which things die, and then looks at
 // everything that is left of it.
-func play(t *testing.T, hurt func(*world), prepare func(*world, *trace), limit time.Duration) {
+func play(t *testing.T, g game) *world {
 	t.Helper()
 	begun := time.Now()
-	w := newWorld(t)
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	w := newWorld(t, g.born)
+	ctx, cancel := context.WithTimeout(t.Context(), g.limit)
 	defer cancel()
 	t.Logf("all three processes are up after %v", time.Since(begun).Round(time.Millisecond))
 	before := w.balances(ctx, t)
 	d := &trace{c: w.requestor.client(), image: w.image, log: t.Logf}
 	payee := w.provider.client()
-	if prepare != nil {
-		prepare(w, d)
+	if g.prepare != nil {
+		g.prepare(w, d)
 	}
-	hurt(w)
+	if g.hurt != nil {
+		g.hurt(w)
+	}
 	defer func() {
 		if t.Failed() {
 			t.Logf("%s\n%s\nrequestor:\n%s\nprovider:\n%s", w.requestor.summary(), w.provider.summary(), w.requestor.tail(25), w.provider.tail(25))
@@ -115,4 +125,5 @@ func play(t *testing.T, hurt func(*world), prepare func(*world, *trace), limit t
 	t.Logf("settled on both sides after %v", time.Since(begun).Round(time.Millisecond))
 	w.examine(ctx, t, d.deal, before)
 	t.Logf("%s; %s; in all %v", w.requestor.summary(), w.provider.summary(), time.Since(begun).Round(time.Millisecond))
+	return w
 }

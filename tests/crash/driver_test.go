@@ -1,12 +1,10 @@
 package crash
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -15,44 +13,6 @@ import (
 
 	"github.com/emet-node/emet/api/client"
 )
-
-// patient sends a request again while nobody answers, with one key for all
-// tries.
-type patient struct{}
-
-const againAfter = 50 * time.Millisecond
-
-func (*patient) RoundTrip(r *http.Request) (*http.Response, error) {
-	key := uuid.NewString()
-	var last error
-	for r.Context().Err() == nil {
-		again := r.Clone(r.Context())
-		again.Header.Set("Idempotency-Key", key)
-		if r.GetBody != nil {
-			body, err := r.GetBody()
-			if err != nil {
-				return nil, err
-			}
-			again.Body = body
-		}
-		resp, err := http.DefaultTransport.RoundTrip(again)
-		if err == nil {
-			var b []byte
-			b, err = io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			if err == nil {
-				resp.Body = io.NopCloser(bytes.NewReader(b))
-				return resp, nil
-			}
-		}
-		last = err
-		select {
-		case <-r.Context().Done():
-		case <-time.After(againAfter):
-		}
-	}
-	return nil, errors.Join(r.Context().Err(), last)
-}
 
 // deal is what the driver learnt.
 type deal struct {

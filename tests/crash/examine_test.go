@@ -18,6 +18,8 @@ import (
 	"github.com/emet-node/emet/domain/activity/usage"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/account"
+	"github.com/emet-node/emet/domain/identity/appkey"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/money"
 	"github.com/emet-node/emet/domain/payment/bill"
@@ -102,6 +104,8 @@ func (w *world) examine(ctx context.Context, t *testing.T, d deal, before balanc
 	w.paidOnce(ctx, t, buyer, amount, before)
 	pricedByUsage(t, seller, d, amount)
 	agreed(t, buyer, seller, d)
+	oneSelf(t, buyer)
+	oneSelf(t, seller)
 	sameBatches(t, buyer, seller, d)
 	w.restful(ctx, t)
 	w.verified(t)
@@ -232,6 +236,14 @@ func agreed(t *testing.T, buyer, seller book, d deal) {
 		if got := strings.Join(story, " "); got != "agreement.approved.v1 agreement.terminated.v1" {
 			t.Errorf("%s: %s", book.b.name, got)
 		}
+	}
+}
+
+// oneSelf checks that a node has one identity, which is the default, and one key.
+func oneSelf(t *testing.T, b book) {
+	t.Helper()
+	if n, d, k := len(of[account.Created](b)), len(of[account.MadeDefault](b)), len(of[appkey.Created](b)); n != 1 || d != 1 || k != 1 {
+		t.Errorf("%s: %d identities, %d of them made default, %d app-keys", b.name, n, d, k)
 	}
 }
 

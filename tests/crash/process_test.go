@@ -22,7 +22,8 @@ type process struct {
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
-	said   map[string]string
+	said   map[string]string     // in this life, nil = not ready
+	words  map[string]string     // in the last one that was ready
 	fault  func(life int) string // "" = none
 	lives  int
 	downs  []time.Duration // how long each restart took until READY
@@ -62,7 +63,7 @@ func (p *process) keep() {
 			if line == "READY" {
 				was = true
 				p.mu.Lock()
-				p.said = said
+				p.said, p.words = said, said
 				p.downs = append(p.downs, time.Since(begun))
 				p.tell()
 				p.mu.Unlock()
@@ -151,11 +152,11 @@ func (p *process) ready(ctx context.Context, n int) error {
 	}
 }
 
-// word is what the process said under a name in its present life.
+// word is what the process said under a name when it was ready.
 func (p *process) word(name string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.said[name]
+	return p.words[name]
 }
 
 // faults sets what later lives die of, and ends the present one.
@@ -213,6 +214,16 @@ func (p *process) tail(n int) string {
 	b, _ := os.ReadFile(p.logFile())
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// died checks that the process died as often as the test is about.
+func (p *process) died(t *testing.T, least int) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lives <= least {
+		t.Errorf("%s lived %d times only, the test wants more than %d deaths", p.name, p.lives, least)
+	}
 }
 
 // summary says how often the process lived and how fast it came back.

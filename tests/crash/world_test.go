@@ -29,8 +29,9 @@ type world struct {
 	payer, payee               string // addresses
 }
 
-// newWorld starts everything, funded and with an offer on the market.
-func newWorld(t *testing.T) *world {
+// newWorld starts everything, and funds the requestor. born says what the lives
+// of the nodes die of from the first on.
+func newWorld(t *testing.T, born func(life int) string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), image: serveGuest(t)}
 	if keep := os.Getenv("CRASH_KEEP"); keep != "" {
@@ -47,8 +48,10 @@ func newWorld(t *testing.T) *world {
 	start(t, w.chain)
 	w.rpc = w.chain.word("hoodi")
 	w.requestor = w.node(t, "requestor", "--no-provider")
+	w.requestor.fault = born
 	start(t, w.requestor)
 	w.provider = w.node(t, "provider", "--name", "provider", "--bootstrap", w.requestor.word("EMET_BOOTSTRAP"))
+	w.provider.fault = born
 	start(t, w.provider)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -87,11 +90,11 @@ func (w *world) node(t *testing.T, name string, args ...string) *process {
 }
 
 // client is a client of a node that waits and tries again when the node is
-// down, as patient users do. What it sends twice carries the same key.
+// down, as patient users do.
 func (p *process) client() *client.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &client.Client{URL: p.said["YAGNA_API_URL"], Key: p.said["YAGNA_APPKEY"], HTTP: &http.Client{Transport: &patient{}}}
+	return &client.Client{URL: p.words["YAGNA_API_URL"], Key: p.words["YAGNA_APPKEY"], Patience: time.Minute}
 }
 
 var ports struct {
@@ -148,7 +151,7 @@ func serveGuest(t *testing.T) string {
 
 // ask calls a JSON-RPC method of the chain.
 func (w *world) ask(ctx context.Context, method string, out any, params ...any) error {
-	rpc := &client.Client{URL: w.rpc, HTTP: &http.Client{Transport: &patient{}}}
+	rpc := &client.Client{URL: w.rpc, Patience: time.Minute}
 	answer := struct {
 		Result any `json:"result"`
 		Error  *struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,9 +84,11 @@ func (p *people) known(ctx context.Context) ([]projections.IdentityRow, error) {
 // identity finds one by alias or secret, or makes it. The first of a new node
 // becomes the default.
 func (p *people) identity(ctx context.Context, w Identity, i int, known []projections.IdentityRow) (identity.NodeID, error) {
+	main := slices.ContainsFunc(known, func(r projections.IdentityRow) bool { return r.Default })
 	for _, r := range known {
-		if w.Secret == "" && (w.Alias != "" && r.Alias == w.Alias || w.Alias == "" && r.Default) {
-			return r.ID, nil
+		// Without a default the first start ended before it was made one.
+		if w.Secret == "" && (w.Alias != "" && r.Alias == w.Alias || w.Alias == "" && (r.Default || !main)) {
+			return r.ID, p.promote(ctx, r.ID, i == 0 && !main)
 		}
 	}
 	var (
@@ -107,10 +110,16 @@ func (p *people) identity(ctx context.Context, w Identity, i int, known []projec
 	}, operatorMeta(info.ID, "create")); err != nil {
 		return "", err
 	}
-	if i == 0 && len(known) == 0 {
-		_, err = p.agg.Accounts.Do(ctx, string(info.ID), account.MakeDefault{By: operator}, operatorMeta(info.ID, "default"))
+	return info.ID, p.promote(ctx, info.ID, i == 0 && !main)
+}
+
+// promote makes an identity the default one, if it is to be.
+func (p *people) promote(ctx context.Context, id identity.NodeID, so bool) error {
+	if !so {
+		return nil
 	}
-	return info.ID, err
+	_, err := p.agg.Accounts.Do(ctx, string(id), account.MakeDefault{By: operator}, operatorMeta(id, "default"))
+	return err
 }
 
 // AppKey returns the secret of a key, which is made if it is not there.
