@@ -327,7 +327,7 @@ func (l *loopBench) cycle(ctx context.Context) error {
 	if err := pool.AwaitInvoices(ctx); err != nil {
 		return err
 	}
-	if err := l.c.Do(ctx, http.MethodPost, "/payment-api/v1/batchCycle/"+platform+"/now", nil, nil); err != nil {
+	if err := pool.SettleNow(ctx); err != nil {
 		return err
 	}
 	return pool.AwaitSettled(ctx)

@@ -138,7 +138,7 @@ func (d *demo) run(ctx context.Context, result io.Writer) error {
 	defer pool.Close()
 	settle, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
-	if err := errors.Join(pool.AwaitInvoices(settle), pool.AwaitSettled(settle)); err != nil {
+	if err := errors.Join(pool.AwaitInvoices(settle), pool.SettleNow(settle), pool.AwaitSettled(settle)); err != nil {
 		return fmt.Errorf("the picture is done, but not everything is paid: %w", err)
 	}
 	deals := pool.Deals()

@@ -3,6 +3,7 @@ package rent
 import (
 	"context"
 	"encoding/hex"
+	"net/http"
 	"time"
 
 	"github.com/emet-node/emet/api/client"
@@ -99,6 +100,16 @@ func (p *Pool) await(ctx context.Context, ok func(*Deal) bool) error {
 	}
 }
 
+// SettleNow asks the node to pay what is accepted without waiting for the next
+// run of its payment cycle.
+func (p *Pool) SettleNow(ctx context.Context) error {
+	return p.c.Do(ctx, http.MethodPost, "/payment-api/v1/batchCycle/"+p.platform+"/now", nil, nil)
+}
+
+// lookAgain is the pause between looks at an invoice: nodes tell requestors
+// nothing of their own payments.
+const lookAgain = 25 * time.Millisecond
+
 // AwaitSettled waits until every invoice is settled on the chain, or ctx ends.
 func (p *Pool) AwaitSettled(ctx context.Context) error {
 	for _, d := range p.Deals() {
@@ -108,7 +119,7 @@ func (p *Pool) AwaitSettled(ctx context.Context) error {
 				return err
 			}
 			if d.Status = doc.Status; d.Status != "SETTLED" {
-				pause(ctx, 100*time.Millisecond)
+				pause(ctx, lookAgain)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
@@ -132,7 +143,7 @@ func (p *Pool) settled(ctx context.Context, d Deal) {
 			tx = "0x" + hex.EncodeToString(payments[len(payments)-1].Details)
 			break
 		}
-		pause(ctx, 100*time.Millisecond)
+		pause(ctx, lookAgain)
 	}
 	p.mu.Lock()
 	known := p.deals[d.Agreement]
