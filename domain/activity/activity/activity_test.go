@@ -273,3 +273,32 @@ func TestLawsOfALife(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that dies again and again before anything happens says once that it
+// found the exe-unit.
+func TestBeingFoundAgainIsOneFactUntilSomethingHappens(t *testing.T) {
+	t.Parallel()
+	var s activity.State
+	facts := func(c activity.Command) int {
+		t.Helper()
+		got, err := activity.Rules.Decide(s, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range got {
+			s = activity.Rules.Evolve(s, f)
+		}
+		return len(got)
+	}
+	facts(create)
+	facts(activity.RequestSpawn{By: self})
+	facts(activity.ConfirmSpawn{By: self, PID: 7})
+	found := activity.Reattach{By: self, PID: 7}
+	if a, b := facts(found), facts(found); a != 1 || b != 0 {
+		t.Errorf("%d and %d facts", a, b)
+	}
+	facts(activity.ReportState{By: unit, Pair: activity.Pair{Current: activity.Deployed}})
+	if n := facts(found); n != 1 {
+		t.Errorf("%d facts after news", n)
+	}
+}

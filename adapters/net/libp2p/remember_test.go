@@ -1,0 +1,87 @@
+package libp2p
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/adapters/net/nettest"
+	"github.com/emet-node/emet/domain/peer"
+)
+
+// starter starts bob's host again and again on the same file and addresses.
+func starter(t *testing.T, file string) func(boot ...string) *Net {
+	t.Helper()
+	key := newHostKey(t)
+	d := delegate(t, bob, key, nil)
+	listen := both
+	return func(boot ...string) *Net {
+		t.Helper()
+		n, err := New(Config{
+			Network: "test", HostKey: key, Listen: listen, Bootstrap: boot, Handler: &nettest.Handler{}, Version: "test", File: file,
+			Delegations: func() []peer.Delegation { return []peer.Delegation{d} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		listen = nil
+		for _, a := range n.host.Network().ListenAddresses() {
+			listen = append(listen, a.String())
+		}
+		return n
+	}
+}
+
+func awaitFile(t *testing.T, path string) []byte {
+	t.Helper()
+	for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(path); err == nil && len(b) > len(`{"hosts":[]}`) {
+			return b
+		}
+	}
+	t.Fatal("nothing was remembered")
+	return nil
+}
+
+func TestARestartedHostFindsItsPartners(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, listen: both}
+	a := w.Join(nettest.Host{Identities: []nettest.Identity{alice}, Handler: &nettest.Handler{}}).Peer.(*Net)
+	file := filepath.Join(t.TempDir(), "net", "peers.json")
+	again := starter(t, file)
+	b := again(a.Addrs()...)
+	if err := b.Connect(t.Context(), a.Addrs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	kept := awaitFile(t, file)
+	for range 2 { // what was not heard again in a life is kept for the next
+		b.Close()
+		b = again()
+		if _, err := b.Call(t.Context(), bob.ID, alice.ID, peer.GetActivityState{}); err != nil {
+			t.Fatalf("a host that knows nobody but from its file: %v", err)
+		}
+		if _, err := a.Call(t.Context(), alice.ID, bob.ID, peer.GetActivityState{}); err != nil {
+			t.Fatalf("to the host that came back: %v", err)
+		}
+	}
+	if now := awaitFile(t, file); string(now) != string(kept) {
+		t.Errorf("remembered %s, then %s", kept, now)
+	}
+}
+
+func TestADamagedFileIsAsGoodAsNone(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "peers.json")
+	for _, text := range []string{"", "{", `{"hosts":[{"host":"x","addrs":["y"],"nodes":["z"]}]}`, `{"hosts":[{}]}`} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := starter(t, file)()
+		if got := n.recall(); len(got) != 0 {
+			t.Errorf("%q gave %v", text, got)
+		}
+		n.Close()
+	}
+}
