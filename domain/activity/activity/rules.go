@@ -59,8 +59,11 @@ func decide(s State, c Command) ([]Event, error) {
 		return confirmDestruction(s, c)
 	case End:
 		return end(s, c)
+	case RequestSpawn, ConfirmSpawn, FailSpawn, ReportState, MarkUnresponsive, MarkRecovered,
+		ExceedLimit, MapVolume, AttachNetwork, Reattach:
+		return decideUnit(s, c)
 	}
-	return decideUnit(s, c)
+	return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand)
 }
 
 func requestCreation(s State, c RequestCreation) ([]Event, error) {

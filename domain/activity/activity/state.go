@@ -122,6 +122,8 @@ func evolveUnit(s State, e Event) State {
 		s.PID, s.Seq, s.found = e.PID, e.Seq, true
 	case LimitExceeded, VolumeMapped, NetworkAttached:
 		// kept for those who ask why; they change no rule
+	case CreationRequested, Created, CreationFailed, StateObserved, StateChanged, DestructionRequested, Terminated:
+		// not of the exe-unit: evolve folds them
 	}
 	return s
 }

@@ -50,8 +50,9 @@ func unit(s State, c Command) (identity.Caller, func() ([]Event, error)) {
 		return c.By, func() ([]Event, error) {
 			return when(!s.Ended && !again, Reattached{ActivityID: s.ID, PID: c.PID, Seq: c.Seq})
 		}
+	default: // not about an exe-unit
+		return identity.Caller{}, func() ([]Event, error) { return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand) }
 	}
-	return identity.Caller{}, func() ([]Event, error) { return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand) }
 }
 
 func when(so bool, e Event) ([]Event, error) {

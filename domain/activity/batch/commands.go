@@ -38,9 +38,9 @@ type (
 		Script                           string
 	}
 
-	// StartCommand, AddOutput, FinishTransfer and FinishCommand report what the
-	// exe-unit does: at the provider it says so itself, at the requestor the
-	// provider does. Said twice they are silent.
+	// StartCommand says that a command begins. It, AddOutput, FinishTransfer and
+	// FinishCommand report what the exe-unit does: at the provider it says so
+	// itself, at the requestor the provider does. Said twice they are silent.
 	StartCommand struct {
 		At      time.Time
 		By      identity.Caller
@@ -48,6 +48,9 @@ type (
 		Index   int64
 		Replay  *Replay
 	}
+
+	// AddOutput reports what the running command wrote: Bytes, or Blob where it
+	// is long, from Offset of its Stream on.
 	AddOutput struct {
 		At       time.Time
 		Blob     *Blob
@@ -59,6 +62,9 @@ type (
 		Stream   Stream
 		Streamed bool
 	}
+
+	// FinishTransfer reports that the running command moved a file: Bytes long,
+	// with its digest in hex and how often it had to begin again.
 	FinishTransfer struct {
 		At       time.Time
 		By       identity.Caller
@@ -68,6 +74,9 @@ type (
 		Retries  int64
 		SHA3     string
 	}
+
+	// FinishCommand reports how the running command ended; Code 0 = well, Signal
+	// names what killed it.
 	FinishCommand struct {
 		At      time.Time
 		By      identity.Caller

@@ -35,8 +35,9 @@ func reporter(c Command) (identity.Caller, func(State) ([]Event, error)) {
 		return c.By, func(s State) ([]Event, error) { return finish(s, c) }
 	case Close:
 		return c.By, func(s State) ([]Event, error) { return closing(s, c) }
+	default: // not a report
+		return identity.Caller{}, func(State) ([]Event, error) { return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand) }
 	}
-	return identity.Caller{}, func(State) ([]Event, error) { return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand) }
 }
 
 func start(s State, c StartCommand) ([]Event, error) {

@@ -43,8 +43,10 @@ func decide(s State, c Command) ([]Event, error) {
 			return nil, err
 		}
 		return []Event{Refused{ActivityID: s.ActivityID, BatchID: s.ID, Code: c.Code, Message: c.Message}}, nil
+	case StartCommand, AddOutput, FinishTransfer, FinishCommand, Close:
+		return decideReport(s, c)
 	}
-	return decideReport(s, c)
+	return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand)
 }
 
 func requestExec(s State, c RequestExec) ([]Event, error) {

@@ -32,13 +32,11 @@ func decide(s State, c Command) ([]Event, error) {
 	if err := mayOwn(c.by()); err != nil {
 		return nil, err
 	}
-	if c, ok := c.(Create); ok {
-		return create(s, c)
-	}
-	if s.ID == "" {
+	_, first := c.(Create)
+	if !first && s.ID == "" {
 		return nil, ErrUnknown
 	}
-	if _, again := c.(Drop); s.Dropped && !again {
+	if _, again := c.(Drop); s.Dropped && !first && !again {
 		return nil, fmt.Errorf("%s: %w", s.ID, ErrDropped)
 	}
 	return change(s, c)
@@ -72,6 +70,8 @@ func create(s State, c Create) ([]Event, error) {
 
 func change(s State, c Command) ([]Event, error) {
 	switch c := c.(type) {
+	case Create:
+		return create(s, c)
 	case SetAlias:
 		if err := CheckAlias(c.Alias); err != nil {
 			return nil, err

@@ -41,13 +41,12 @@ func (e *NotEnough) Error() string {
 }
 
 func decide(s State, c Command) ([]Event, error) {
-	if c, ok := c.(Create); ok {
-		return create(s, c)
-	}
-	if s.ID == "" {
+	if _, first := c.(Create); !first && s.ID == "" {
 		return nil, ErrUnknown
 	}
 	switch c := c.(type) {
+	case Create:
+		return create(s, c)
 	case Amend:
 		return amend(s, c)
 	case Commit:

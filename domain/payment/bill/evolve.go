@@ -37,8 +37,6 @@ func evolve(s State, e Event) State {
 			ActivityIDs: e.ActivityIDs, Amount: e.Amount, AmountText: e.AmountText, DueDate: e.DueDate, ID: e.InvoiceID,
 			Kind: payment.Invoice, Status: payment.Received, Timestamp: e.Timestamp,
 		})
-	case Scheduled, Paid, PaymentReversed, Settled, Unsettled:
-		return s.money(e)
 	default:
 		return s.answer(e)
 	}
@@ -118,8 +116,9 @@ func (s State) answer(e Event) State {
 		return s.doc(e.DocumentID, func(d *Document) { d.noticing = false })
 	case Flagged:
 		return s.doc(e.DocumentID, func(d *Document) { d.flags = append(slices.Clip(d.flags), e.What) })
+	default:
+		return s.money(e)
 	}
-	return s
 }
 
 func (d *Document) delivered() {
@@ -179,6 +178,14 @@ func (s State) money(e Event) State {
 	case Unsettled:
 		s = s.doc(e.DocumentID, func(d *Document) { d.Status = payment.Accepted })
 		s.open = opened(s.open, e.DocumentID)
+	case Opened, NoteIssued, NoteReceived, InvoiceIssued, InvoiceReceived:
+		// evolve folds them
+	case NoteDelivered, InvoiceDelivered, NoteUndeliverable, InvoiceUndeliverable,
+		NoteAccepted, InvoiceAccepted, NoteAcceptedByPeer, InvoiceAcceptedByPeer, AcceptanceDelivered, AcceptanceRefused,
+		NoteRejected, InvoiceRejected, NoteRejectedByPeer, InvoiceRejectedByPeer,
+		NoteCancelled, InvoiceCancelled, NoteCancelledByPeer, InvoiceCancelledByPeer,
+		NoticeDelivered, NoticeAbandoned, Flagged:
+		// answer folds them
 	}
 	return s
 }

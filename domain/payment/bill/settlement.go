@@ -27,8 +27,9 @@ func move(s State, c Command) ([]Event, error) {
 		return reverse(s, c)
 	case Settle:
 		return s.thenSettle(nil)
+	default: // about a document, not about money
+		return nil, es.ErrWrongCommand
 	}
-	return nil, es.ErrWrongCommand
 }
 
 func schedule(s State, c Schedule) ([]Event, error) {

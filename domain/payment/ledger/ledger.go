@@ -200,6 +200,13 @@ func (b *Books) debt(e bill.Event) []Posting {
 		return b.paid(e.Side, e.AgreementID, e.PaymentID, payment.Total(e.Ranges))
 	case bill.PaymentReversed:
 		return b.paid(e.Side, e.AgreementID, e.PaymentID, payment.Total(e.Ranges).Neg())
+	case bill.Opened, bill.NoteIssued, bill.NoteReceived, bill.NoteDelivered, bill.NoteUndeliverable,
+		bill.InvoiceIssued, bill.InvoiceReceived, bill.InvoiceDelivered, bill.InvoiceUndeliverable,
+		bill.AcceptanceDelivered, bill.AcceptanceRefused, bill.Settled, bill.Unsettled,
+		bill.NoteRejected, bill.NoteRejectedByPeer, bill.InvoiceRejected, bill.InvoiceRejectedByPeer,
+		bill.NoteCancelled, bill.NoteCancelledByPeer, bill.InvoiceCancelled, bill.InvoiceCancelledByPeer,
+		bill.NoticeDelivered, bill.NoticeAbandoned, bill.Flagged:
+		// what is asked, told and refused moves no money
 	}
 	return nil
 }

@@ -89,13 +89,12 @@ func evolve(s State, e Event) State {
 }
 
 func decide(s State, c Command) ([]Event, error) {
-	if c, ok := c.(Open); ok {
-		return open(s, c)
-	}
-	if s.ID == "" {
+	if _, first := c.(Open); !first && s.ID == "" {
 		return nil, ErrUnknown
 	}
 	switch c := c.(type) {
+	case Open:
+		return open(s, c)
 	case SealBatch:
 		return seal(s, c)
 	case ReturnBatch:

@@ -105,13 +105,12 @@ func evolve(s State, e Event) State {
 }
 
 func decide(s State, c Command) ([]Event, error) {
-	if c, ok := c.(Plan); ok {
-		return plan(s, c)
-	}
-	if s.Plan.Address == "" {
+	if _, first := c.(Plan); !first && s.Plan.Address == "" {
 		return nil, ErrUnknown
 	}
 	switch c := c.(type) {
+	case Plan:
+		return plan(s, c)
 	case RequestSigning:
 		return requestSigning(s, c)
 	case AnswerSigning:

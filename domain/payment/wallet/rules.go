@@ -35,13 +35,12 @@ func (e *InsufficientFunds) Error() string {
 }
 
 func decide(s State, c Command) ([]Event, error) {
-	if c, ok := c.(Open); ok {
-		return open(s, c)
-	}
-	if s.Address == "" {
+	if _, first := c.(Open); !first && s.Address == "" {
 		return nil, ErrUnknown
 	}
 	switch c := c.(type) {
+	case Open:
+		return open(s, c)
 	case Observe:
 		return observe(s, c)
 	case Reserve:
