@@ -61,7 +61,7 @@ func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*
 	if err := d.open(path); err == nil && d.belongs(ctx) {
 		return d, d.recall(ctx)
 	} else if err == nil {
-		d.close()
+		_ = d.close() // its files are thrown away
 	}
 	if err := d.renew(ctx); err != nil {
 		return nil, fmt.Errorf("open view %s: %w", name, err)

@@ -18,7 +18,7 @@ const batchSize = 512
 func (d *DB) Run(ctx context.Context) error {
 	d.failed.Store(nil)
 	err := d.follow(ctx)
-	if err == nil || ctx.Err() != nil || errors.Is(err, es.ErrClosed) {
+	if ctx.Err() != nil || errors.Is(err, es.ErrClosed) {
 		return nil
 	}
 	err = fmt.Errorf("view %s stopped at event %d: %w", d.name, d.Position(), err)
@@ -27,6 +27,7 @@ func (d *DB) Run(ctx context.Context) error {
 	return err
 }
 
+// follow ends with an error always, if only that of ctx.
 func (d *DB) follow(ctx context.Context) error {
 	for {
 		if err := d.catchUp(ctx); err != nil {

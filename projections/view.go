@@ -11,7 +11,6 @@ package projections
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -163,16 +162,6 @@ func one[T any](ctx context.Context, db *DB, scan func(scanner) (T, error), text
 		return v, false, err
 	}
 	return all[0], true, nil
-}
-
-// lookup reads one value inside a transaction, the zero value when there is
-// no row.
-func lookup[T any](tx *sql.Tx, text string, args ...any) (v T, err error) {
-	err = tx.QueryRow(text, values(args)...).Scan(&v)
-	if errors.Is(err, sql.ErrNoRows) {
-		return v, nil
-	}
-	return v, err
 }
 
 // conditions builds a WHERE clause of the conditions that are set.
