@@ -99,8 +99,8 @@ func (c *Chain) fromBank(ahead uint64, to common.Address, value *big.Int, data [
 	head := c.eth.BlockChain().CurrentBlock()
 	fee := new(big.Int).Add(new(big.Int).Mul(head.BaseFee, big.NewInt(2)), big.NewInt(baseFee))
 	id := new(big.Int).SetUint64(c.profile.ChainID)
-	return types.SignNewTx(bankKey, types.LatestSignerForChainID(id), &types.DynamicFeeTx{
-		ChainID: id, Nonce: c.eth.TxPool().Nonce(bank) + ahead, To: &to, Value: value, Data: data, Gas: 200_000,
+	return types.SignNewTx(bankKey(), types.LatestSignerForChainID(id), &types.DynamicFeeTx{
+		ChainID: id, Nonce: c.eth.TxPool().Nonce(bank()) + ahead, To: &to, Value: value, Data: data, Gas: 200_000,
 		GasTipCap: big.NewInt(baseFee), GasFeeCap: fee,
 	})
 }

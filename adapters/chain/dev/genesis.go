@@ -3,6 +3,7 @@ package dev
 import (
 	"crypto/ecdsa"
 	"math/big"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core"
@@ -20,17 +21,21 @@ const (
 	baseFee     = params.GWei
 )
 
-// bankKey owns all that is given away. It is known to everybody.
-var bankKey = func() *ecdsa.PrivateKey {
+// bankKey owns all that is given away. It is known to everybody. It is made
+// when it is needed: most processes of this program never need it, and it would
+// be half of the time they take to start.
+var bankKey = sync.OnceValue(func() *ecdsa.PrivateKey {
 	key, err := crypto.ToECDSA(crypto.Keccak256([]byte("emet development chain: the bank")))
 	if err != nil {
 		panic(err) // the digest is a constant
 	}
 	return key
-}()
+})
+
+// bank is the bank's address.
+var bank = sync.OnceValue(func() common.Address { return crypto.PubkeyToAddress(bankKey().PublicKey) })
 
 var (
-	bank  = crypto.PubkeyToAddress(bankKey.PublicKey)
 	ether = big.NewInt(params.Ether)
 	// supply is what the bank has at first, of GLM and of gas coin alike.
 	supply = new(big.Int).Mul(big.NewInt(1_000_000_000), ether)
@@ -43,7 +48,7 @@ func genesis(p onchain.Profile) *core.Genesis {
 	cfg.BogotaTime = nil // prices gas as no network does yet
 
 	alloc := core.SystemContractAllocs()
-	alloc[bank] = types.Account{Balance: supply}
+	alloc[bank()] = types.Account{Balance: supply}
 	deploy(alloc, p)
 	return &core.Genesis{
 		Config: &cfg, Alloc: alloc, GasLimit: gasLimit, BaseFee: big.NewInt(baseFee),
@@ -64,7 +69,7 @@ func deploy(alloc types.GenesisAlloc, p onchain.Profile) {
 	token := map[common.Hash]common.Hash{slot(0): addressWord(p.Token)}
 	put(p.Token, "Token", map[common.Hash]common.Hash{
 		slot(0):         common.BigToHash(supply),
-		mapped(bank, 1): common.BigToHash(supply),
+		mapped(bank(), 1): common.BigToHash(supply),
 		slot(4):         shortString("Golem Network Token (dev)"),
 		slot(5):         shortString(p.TokenSymbol),
 		slot(6):         addressWord(p.Faucet),
