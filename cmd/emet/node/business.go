@@ -91,23 +91,55 @@ func (n *Node) openForBusiness(ctx context.Context) error {
 }
 
 func (n *Node) sell(ctx context.Context, id identity.NodeID, p Provider) error {
-	do := func(c agent.Command) error {
-		_, err := n.Providers.Do(ctx, string(id), c, es.Meta{
-			Key: "setup/" + randomHex(8), Actor: es.ActorOperator, Identity: string(id), Grade: es.GradeSelf,
-		})
-		return err
-	}
-	runtime := agent.Runtime{Counters: wasmCounters, Engine: "wazero", Isolation: "process", Name: "wasmtime", Version: wasmVersion}
-	failure := ""
-	if err := wasm.Test(ctx, n.o.Program); err != nil {
-		failure = err.Error()
-		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
-	}
-	return errors.Join(
-		do(agent.Setup{By: operator, Hardware: p.Hardware, Presets: p.Presets, Provider: id, Rules: p.Rules}),
-		do(agent.RecordTest{By: operator, Failure: failure, Provider: id, Runtime: runtime}),
-		do(agent.Enable{By: operator, NodeName: p.Name, Platforms: n.platforms(id), Provider: id, Public: p.Public, Subnet: p.Subnet}),
+	failure := n.testRuntime(ctx)
+	err := errors.Join(
+		n.provide(ctx, id, agent.Setup{By: operator, Hardware: p.Hardware, Presets: p.Presets, Provider: id, Rules: p.Rules}),
+		n.provide(ctx, id, agent.RecordTest{By: operator, Failure: failure, Provider: id, Runtime: wasmRuntime}),
+		n.provide(ctx, id, agent.Enable{
+			By: operator, NodeName: p.Name, Platforms: n.platforms(id), Provider: id, Public: p.Public, Subnet: p.Subnet,
+		}),
 	)
+	if err == nil && failure != "" {
+		go n.testAgain(ctx, id)
+	}
+	return err
+}
+
+func (n *Node) provide(ctx context.Context, id identity.NodeID, c agent.Command) error {
+	_, err := n.Providers.Do(ctx, string(id), c, operatorMeta(id, "setup/"+randomHex(8)))
+	return err
+}
+
+// testRuntime says why the runtime cannot be offered, "" when it can.
+func (n *Node) testRuntime(ctx context.Context) (failure string) {
+	if err := wasm.Test(ctx, n.o.Program); err != nil {
+		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
+		return err.Error()
+	}
+	return ""
+}
+
+// testEvery is the pause before a runtime that failed is tested again: what
+// was in the way, such as a busy machine, may be gone.
+const testEvery = time.Minute
+
+func (n *Node) testAgain(ctx context.Context, id identity.NodeID) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(testEvery):
+		}
+		if n.testRuntime(ctx) != "" {
+			continue
+		}
+		err := n.provide(ctx, id, agent.RecordTest{By: operator, Provider: id, Runtime: wasmRuntime})
+		if err == nil {
+			n.log.Info("the WASM runtime passed its self-test and is offered")
+			return
+		}
+		n.log.Warn("the result of a self-test was not recorded", "error", err)
+	}
 }
 
 // What the WASM runtime reports and how it is named in offers: clients ask for
@@ -116,7 +148,7 @@ var wasmCounters = []string{
 	"golem.!exp.emet.v1.usage.fuel", "golem.usage.cpu_sec", "golem.usage.duration_sec", "golem.usage.gib", "golem.usage.storage_gib",
 }
 
-const wasmVersion = "1.12.0"
+var wasmRuntime = agent.Runtime{Counters: wasmCounters, Engine: "wazero", Isolation: "process", Name: "wasmtime", Version: "1.12.0"}
 
 // platforms are the accounts that an identity is paid on.
 func (n *Node) platforms(id identity.NodeID) []agent.Platform {
