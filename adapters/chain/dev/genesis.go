@@ -68,11 +68,11 @@ func deploy(alloc types.GenesisAlloc, p onchain.Profile) {
 	}
 	token := map[common.Hash]common.Hash{slot(0): addressWord(p.Token)}
 	put(p.Token, "Token", map[common.Hash]common.Hash{
-		slot(0):         common.BigToHash(supply),
+		slot(0):           common.BigToHash(supply),
 		mapped(bank(), 1): common.BigToHash(supply),
-		slot(4):         shortString("Golem Network Token (dev)"),
-		slot(5):         shortString(p.TokenSymbol),
-		slot(6):         addressWord(p.Faucet),
+		slot(4):           shortString("Golem Network Token (dev)"),
+		slot(5):           shortString(p.TokenSymbol),
+		slot(6):           addressWord(p.Faucet),
 	})
 	put(p.MultiTransfer, "MultiTransfer", token)
 	put(p.Faucet, "Faucet", token)
