@@ -59,6 +59,7 @@ type job struct {
 	budget   money.Amount
 	network  string
 	asJSON   bool
+	local    bool // the network is there for this run alone
 	progress io.Writer
 }
 
@@ -87,7 +88,7 @@ func runRun(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		defer d.Stop() //nolint:errcheck // the run has ended either way
-		c.URL, c.Key = d.URL, d.Key
+		c.URL, c.Key, j.local = d.URL, d.Key, true
 	}
 	res, err := j.run(ctx, c)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -225,7 +226,11 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 		if err := m.Close(closing); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(pool.AwaitInvoices(closing), pool.AwaitSettled(closing)); err != nil {
+		err = pool.AwaitInvoices(closing)
+		if err == nil && j.local { // there is nothing to gather payments with
+			err = pool.SettleNow(closing)
+		}
+		if err := errors.Join(err, pool.AwaitSettled(closing)); err != nil {
 			fmt.Fprintf(j.progress, "The invoice is not settled yet: %v\n", err)
 		}
 		deals := pool.Deals()
