@@ -119,7 +119,7 @@ func (c *Client) Stop(ctx context.Context) error {
 
 // Follow implements Daemon.
 func (c *Client) Follow(ctx context.Context, from uint64, hear func(Fact) error) error {
-	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://emet/v1/log?from=%d", from), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://emet/v1/log?from=%d", from), nil)
 	if err != nil {
 		return err
 	}

@@ -255,7 +255,7 @@ func (w *world) listen(path string, until func(map[string]any) bool, headers ...
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", w.url+path, nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, w.url+path, nil)
 	req.Header.Set("Authorization", "Bearer alice")
 	req.Header.Set("Accept", "text/event-stream")
 	for _, h := range headers {

@@ -77,23 +77,24 @@ func (s emetAPI) logPage(ctx context.Context, from es.Position, limit int, f es.
 	}
 	me := keyOf(ctx).Identity
 	page := emet.LogPage{Events: []emet.LogEntry{}, Next: int64(head), Head: int64(head)}
-	for looked := 0; from < head; {
-		for r, err := range s.Log.ReadAll(ctx, from, f) {
-			if err != nil {
-				return page, err
-			}
-			if r.Position >= head {
-				return page, nil
-			}
-			if visible(r, me) && (correlation == "" || r.Info.Correlation == correlation) {
-				page.Events = append(page.Events, entry(r))
-			}
-			if looked++; len(page.Events) == limit || looked == maxLogScan {
-				page.Next = int64(r.Position) + 1
-				return page, nil
-			}
+	if from >= head {
+		return page, nil
+	}
+	looked := 0
+	for r, err := range s.Log.ReadAll(ctx, from, f) {
+		if err != nil {
+			return page, err
 		}
-		break
+		if r.Position >= head {
+			return page, nil
+		}
+		if visible(r, me) && (correlation == "" || r.Info.Correlation == correlation) {
+			page.Events = append(page.Events, entry(r))
+		}
+		if looked++; len(page.Events) == limit || looked == maxLogScan {
+			page.Next = int64(r.Position) + 1
+			return page, nil
+		}
 	}
 	return page, nil
 }

@@ -282,7 +282,7 @@ func TestQueriesAreReadStrictly(t *testing.T) {
 		"": false, "timeout=0": false, "timeout=2.5": false, "timeout=-1": false, "x=1&x=2": false, "text=": false, "at=2024-05-01T10:00:00+02:00": false,
 	} {
 		e := echo.New()
-		c := e.NewContext(httptest.NewRequest("GET", "/?"+raw, nil), httptest.NewRecorder())
+		c := e.NewContext(httptest.NewRequest(http.MethodGet, "/?"+raw, nil), httptest.NewRecorder())
 		q := queryOf(c)
 		q.wait("timeout", time.Second)
 		q.number("n", 0)
@@ -344,10 +344,10 @@ func TestAWebSocketMayCarryItsKeyInTheURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	if _, resp, err := d.Dial(url+"wrong", nil); err == nil || resp.StatusCode != 401 {
+	if _, resp, err := d.Dial(url+"wrong", nil); err == nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Error("a wrong key was let in")
 	}
-	if _, resp, err := d.Dial(url+"alice", http.Header{"Origin": {"https://evil.example"}}); err == nil || resp.StatusCode != 403 {
+	if _, resp, err := d.Dial(url+"alice", http.Header{"Origin": {"https://evil.example"}}); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Error("a page of another origin was let in")
 	}
 }
@@ -397,7 +397,7 @@ func TestIdempotencyKeysNameTheirSender(t *testing.T) {
 	t.Parallel()
 	e := echo.New()
 	at := func(path, key string, who Key) string {
-		r := httptest.NewRequest("POST", path, nil)
+		r := httptest.NewRequest(http.MethodPost, path, nil)
 		if key != "" {
 			r.Header.Set("Idempotency-Key", key)
 		}
@@ -405,7 +405,7 @@ func TestIdempotencyKeysNameTheirSender(t *testing.T) {
 		return commandKey(e.NewContext(r, httptest.NewRecorder()))
 	}
 	a, b := someKeys["alice"], someKeys["bob"]
-	if at("/x", "1", a) != at("/x", "1", a) {
+	if first, again := at("/x", "1", a), at("/x", "1", a); first != again {
 		t.Error("the same request has two keys")
 	}
 	all := map[string]bool{}

@@ -467,7 +467,7 @@ func TestUnsubscribingEndsPollsWith404(t *testing.T) {
 func TestEqualDemandsHaveTheirOwnIDs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if w.demands() == w.demands() {
+	if first, second := w.demands(), w.demands(); first == second {
 		t.Error("two demands share an id")
 	}
 	key := "Idempotency-Key: one"
