@@ -54,7 +54,7 @@ func Bench(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer engine.Close(ctx)
+	defer engine.Close(ctx) //nolint:errcheck // the process ends with it
 	compiled := time.Now()
 	if metered, err := engine.Add(ctx, "render", module); err != nil || !metered {
 		return fmt.Errorf("compile the guest: metered %t, %w", metered, err)

@@ -88,7 +88,7 @@ func (u *Unit) end() {
 		}
 		return
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // the unit is gone by then
 	if err := c.Terminate(ctx, "end of test"); err != nil {
 		u.t.Errorf("terminate at the end: %v", err)
 	}

@@ -136,7 +136,7 @@ func readManifest(z *zip.Reader) (m manifest, err error) {
 	if err != nil {
 		return m, fmt.Errorf("%w: the zip package has no manifest.json at its root", exeunit.ErrImage)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // opened for reading
 	text, err := io.ReadAll(io.LimitReader(f, maxManifest))
 	if err == nil {
 		err = json.Unmarshal(text, &m)
@@ -185,7 +185,7 @@ func unpack(z *zip.Reader, name, to string, room *int64) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %q is not in the package", exeunit.ErrImage, name)
 	}
-	defer in.Close()
+	defer in.Close() //nolint:errcheck // opened for reading
 	_ = os.Remove(to)
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if err != nil {

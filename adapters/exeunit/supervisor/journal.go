@@ -33,7 +33,6 @@ type journal struct {
 	room    int64         // of the file
 	durable int           // how many lines are on disk
 	changed chan struct{} // closed when durable grows
-	closed  bool
 	dirty   chan struct{}
 	done    chan struct{}
 }

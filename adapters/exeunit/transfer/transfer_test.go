@@ -215,7 +215,6 @@ type files struct {
 	content  []byte
 	up       bytes.Buffer
 	finished string
-	inFlight int
 }
 
 func (f *files) Metadata(context.Context, string, string) (int64, error) {

@@ -160,7 +160,7 @@ func (e *Engine) run(ctx context.Context, g *Guest, write func(bool, []byte)) ex
 	if err != nil {
 		return g.verdict(err)
 	}
-	defer mod.Close(ctx)
+	defer mod.Close(ctx) //nolint:errcheck // it holds no files, only memory
 	if g.program.metered {
 		g.arm(mod.ExportedGlobal(fuelExport).(api.MutableGlobal))
 	}
