@@ -13,7 +13,6 @@ type request struct {
 	writes []es.Write
 	body   []byte // the encoded events, with frameHead bytes before them
 	slots  []slot
-	size   int // payload bytes, for the writer's idea of a batch
 
 	state   atomic.Int32
 	done    chan struct{}

@@ -142,7 +142,11 @@ func readYourWrites(t *testing.T, s es.Store) {
 					}
 				}
 				got := 0
-				for range s.ReadStream(t.Context(), stream, 0, es.Forward, 0) {
+				for _, err := range s.ReadStream(t.Context(), stream, 0, es.Forward, 0) {
+					if err != nil {
+						t.Errorf("%s: %v", stream, err)
+						break
+					}
 					got++
 				}
 				if got != i+1 {

@@ -4,7 +4,10 @@
 // fails where it is told to.
 package vfs
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // FS is a file system. Files are made readable by their owner only, and so are
 // directories.
@@ -56,7 +59,7 @@ func ReadFile(fs FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return b, nil
