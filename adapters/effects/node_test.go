@@ -446,11 +446,10 @@ func (x *node) live() (out []offer.Published) {
 
 // talk is a requestor's part in one negotiation.
 type talk struct {
-	x             *node
-	thread        string
-	offer         peer.Offer
-	demand        demand.Published
-	first, second string // our counters
+	x      *node
+	thread string
+	offer  peer.Offer
+	demand demand.Published
 }
 
 func (x *node) demandText() string {

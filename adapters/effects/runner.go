@@ -188,14 +188,14 @@ func (r *Runner) follow(ctx context.Context, from es.Position) error {
 }
 
 func (r *Runner) see(ctx context.Context, e es.Event) error {
-	rec := es.Recorded{Event: e}
-	if _, mine := r.Effects[e.Type]; mine {
-		var err error
-		if rec, err = r.Log.Decode(ctx, e); err != nil {
-			return err
-		}
-		r.take(rec)
+	if _, mine := r.Effects[e.Type]; !mine {
+		return nil
 	}
+	rec, err := r.Log.Decode(ctx, e)
+	if err != nil {
+		return err
+	}
+	r.take(rec)
 	return nil
 }
 

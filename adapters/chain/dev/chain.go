@@ -48,7 +48,7 @@ func open(p onchain.Profile, dir string) (*Chain, error) {
 		return nil, fmt.Errorf("development chain %s: %w", p.Network, err)
 	}
 	if err := c.recall(dir); err != nil {
-		c.node.Close()
+		_ = c.node.Close() // the first error tells more
 		return nil, fmt.Errorf("development chain %s: %w", p.Network, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
