@@ -48,6 +48,7 @@ type ready struct {
 // a list of processes.
 func Main(_ []string) int {
 	syscall.Umask(0o077)
+	signal.Ignore(syscall.SIGPIPE) // a dead daemon's pipe is no reason to die
 	var spec unit.Spec
 	if err := json.NewDecoder(io.LimitReader(os.Stdin, 1<<20)).Decode(&spec); err != nil {
 		return sayNo(fmt.Errorf("read the specification: %w", err))
@@ -57,9 +58,9 @@ func Main(_ []string) int {
 	if err != nil {
 		return sayNo(err)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(ready{Spawned: &h.spawned}); err != nil {
-		return exitFailed // whoever wanted us is gone already
-	}
+	// A daemon that was killed meanwhile hears nothing; its next life comes for
+	// us, or we end alone.
+	_ = json.NewEncoder(os.Stdout).Encode(ready{Spawned: &h.spawned})
 	os.Stdout.Close()
 	h.serve()
 	return exitOK
