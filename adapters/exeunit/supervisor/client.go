@@ -178,7 +178,12 @@ func alone(dir string) bool {
 		return errors.Is(err, os.ErrNotExist)
 	}
 	defer f.Close()
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	// A child that is being started has a copy of the file, which would keep
+	// the lock; unlocking frees every copy.
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) == nil
 }
 
 // maxSocketPath is what every system takes for the path of a socket.

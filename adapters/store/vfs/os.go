@@ -93,5 +93,13 @@ func (OS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close())
 	}
-	return f, nil
+	return held{f}, nil
 }
+
+// held is a lock file that is held. It is unlocked before it is closed: a child
+// that is being started at this moment has a copy of the file until its program
+// runs, and a copy that is open keeps a lock.
+type held struct{ f *os.File }
+
+// Close implements [io.Closer].
+func (h held) Close() error { return errors.Join(funlock(h.f), h.f.Close()) }
