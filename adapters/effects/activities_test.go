@@ -415,8 +415,10 @@ func TestStrangersLearnNothingOfActivities(t *testing.T) {
 		defer mallory.Close() //nolint:errcheck // a test
 		head, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
-			peer.GetActivityState{ActivityID: id}, peer.GetActivityUsage{ActivityID: id},
-			peer.Exec{ActivityID: id, BatchID: unique(), Script: hello}, peer.DestroyActivity{ActivityID: id},
+			peer.GetActivityState{ActivityID: id},
+			peer.GetActivityUsage{ActivityID: id},
+			peer.Exec{ActivityID: id, BatchID: unique(), Script: hello},
+			peer.DestroyActivity{ActivityID: id},
 		} {
 			_, err := mallory.Call(t.Context(), eve, bob, m)
 			if no, _ := refusal(err); no != peer.NotFound {

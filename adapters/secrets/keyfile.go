@@ -61,7 +61,7 @@ type kdfParams struct {
 
 // sealKey writes a secret as a key file.
 func sealKey(secret []byte, id identity.NodeID, passphrase string) ([]byte, error) {
-	var salt, iv, uuid = make([]byte, 32), make([]byte, 16), make([]byte, 16)
+	salt, iv, uuid := make([]byte, 32), make([]byte, 16), make([]byte, 16)
 	for _, b := range [][]byte{salt, iv, uuid} {
 		rand.Read(b) //nolint:errcheck // never fails
 	}

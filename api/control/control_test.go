@@ -30,10 +30,12 @@ func (d *desk) Identity(_ context.Context, ref string) (control.Identity, error)
 	}
 	return control.Identity{Alias: ref}, nil
 }
+
 func (d *desk) CreateIdentity(_ context.Context, n control.NewIdentity) (control.Identity, error) {
 	d.seen = n
 	return control.Identity{Alias: n.Alias}, nil
 }
+
 func (d *desk) CreateAppKey(context.Context, control.NewAppKey) (control.AppKey, error) {
 	return control.AppKey{}, control.ErrBad
 }

@@ -216,8 +216,10 @@ func TestStatusesOfActivities(t *testing.T) {
 		{400, "POST", "/activity-api/v1/activity", `{"agreementId":"` + pending + `"}`},
 		{404, "POST", "/activity-api/v1/activity", `"` + strings.Repeat("0", 64) + `"`},
 		{400, "POST", "/activity-api/v1/activity", `{}`},
-		{404, "GET", base + unknown + "/state", ""}, {404, "GET", base + unknown + "/usage", ""},
-		{404, "DELETE", base + unknown, ""}, {404, "POST", base + unknown + "/exec", `{"text":"[]"}`},
+		{404, "GET", base + unknown + "/state", ""},
+		{404, "GET", base + unknown + "/usage", ""},
+		{404, "DELETE", base + unknown, ""},
+		{404, "POST", base + unknown + "/exec", `{"text":"[]"}`},
 		{400, "GET", "/activity-api/v1/activity", ""},
 		{400, "GET", "/activity-api/v1/events", ""},
 	} {

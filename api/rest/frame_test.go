@@ -172,8 +172,10 @@ func TestRolesAtTheDoor(t *testing.T) {
 		t.Errorf("an auditor may read: %d", got.status)
 	}
 	for _, c := range []struct{ method, path, key string }{
-		{"POST", "/gsb-api/v1/services", "auditor"}, {"DELETE", "/gsb-api/v1/services/x", "auditor"},
-		{"GET", "/market-api/v1/demands/x/events", "auditor"}, {"GET", "/me", "metrics"},
+		{"POST", "/gsb-api/v1/services", "auditor"},
+		{"DELETE", "/gsb-api/v1/services/x", "auditor"},
+		{"GET", "/market-api/v1/demands/x/events", "auditor"},
+		{"GET", "/me", "metrics"},
 	} {
 		if got := ask(t, url, c.method, c.path, "{}", "Authorization: Bearer "+c.key); got.status != 403 {
 			t.Errorf("%s %s as %s: %d", c.method, c.path, c.key, got.status)
@@ -292,7 +294,7 @@ func TestQueriesAreReadStrictly(t *testing.T) {
 			t.Errorf("%q: %v", raw, q.err)
 		}
 	}
-	c := echo.New().NewContext(httptest.NewRequest("GET", "/?a=2.5&b=-3&c=1e9&at=2024-05-01T12:00:00.5+02:00", nil), httptest.NewRecorder())
+	c := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/?a=2.5&b=-3&c=1e9&at=2024-05-01T12:00:00.5+02:00", nil), httptest.NewRecorder())
 	q := queryOf(c)
 	if a, b, big := q.wait("a", 0), q.wait("b", 0), q.wait("c", 0); a != 2500*time.Millisecond || b != 0 || big != maxWait {
 		t.Errorf("waits are %v, %v, %v", a, b, big)
@@ -437,7 +439,7 @@ func TestEventStreams(t *testing.T) {
 	srv := httptest.NewServer(e)
 	defer srv.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	req, _ := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL, nil)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

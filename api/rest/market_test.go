@@ -558,8 +558,10 @@ func TestStatusesOfTheMarket(t *testing.T) {
 		{400, "GET", "/market-api/v1/demands/" + s + "/events?timeout=", ""},
 		{404, "GET", "/market-api/v1/offers/" + s + "/events", ""},
 		{404, "DELETE", "/market-api/v1/offers/" + s, ""},
-		{400, "GET", base + "R-123", ""}, {400, "GET", base + "X-" + strings.Repeat("0", 64), ""},
-		{404, "GET", base + unknown, ""}, {404, "GET", base + "P" + mine[1:], ""},
+		{400, "GET", base + "R-123", ""},
+		{400, "GET", base + "X-" + strings.Repeat("0", 64), ""},
+		{404, "GET", base + unknown, ""},
+		{404, "GET", base + "P" + mine[1:], ""},
 		{404, "POST", base + unknown, demandBody},
 		{400, "POST", base + mine, demandBody},    // own
 		{410, "POST", base + initial, demandBody}, // countered
@@ -569,11 +571,17 @@ func TestStatusesOfTheMarket(t *testing.T) {
 		{400, "POST", base + mine + "/reject", `{"message":"no"}`},
 		{500, "POST", base + unknown + "/reject", `null`},
 		{400, "POST", base + draft + "/reject", `{"text":"no message"}`},
-		{400, "POST", agreements, agree(mine)}, {400, "POST", agreements, agree(initial)}, {400, "POST", agreements, agree(unknown)},
-		{400, "POST", agreements, agree("bad")}, {400, "POST", agreements, `{"proposalId":"` + draft + `"}`},
-		{400, "GET", agreements + "/zz", ""}, {404, "GET", agreements + "/" + strings.Repeat("0", 64), ""},
-		{400, "POST", agreements + "/zz/terminate", "null"}, {400, "GET", agreements + "?state=Nope", ""},
-		{200, "POST", agreements, agree(draft)}, {409, "POST", agreements, agree(draft)},
+		{400, "POST", agreements, agree(mine)},
+		{400, "POST", agreements, agree(initial)},
+		{400, "POST", agreements, agree(unknown)},
+		{400, "POST", agreements, agree("bad")},
+		{400, "POST", agreements, `{"proposalId":"` + draft + `"}`},
+		{400, "GET", agreements + "/zz", ""},
+		{404, "GET", agreements + "/" + strings.Repeat("0", 64), ""},
+		{400, "POST", agreements + "/zz/terminate", "null"},
+		{400, "GET", agreements + "?state=Nope", ""},
+		{200, "POST", agreements, agree(draft)},
+		{409, "POST", agreements, agree(draft)},
 	} {
 		if got := w.call(c.status, c.method, c.path, c.body); c.status >= 400 && !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
 			var m struct{ Message *string }
@@ -588,9 +596,16 @@ func TestStatusesOfTheMarket(t *testing.T) {
 		act    string
 		body   string
 	}{
-		{400, "wait?timeout=0", ""}, {409, "terminate", "null"}, {404, "approve", ""}, {404, "reject", "null"},
-		{400, "terminate/reason", ""}, {200, "cancel", `{"message":"changed my mind"}`},
-		{410, "wait", ""}, {410, "confirm", ""}, {410, "cancel", "null"}, {410, "terminate", "null"},
+		{400, "wait?timeout=0", ""},
+		{409, "terminate", "null"},
+		{404, "approve", ""},
+		{404, "reject", "null"},
+		{400, "terminate/reason", ""},
+		{200, "cancel", `{"message":"changed my mind"}`},
+		{410, "wait", ""},
+		{410, "confirm", ""},
+		{410, "cancel", "null"},
+		{410, "terminate", "null"},
 	} {
 		got := w.call(c.status, "POST", agreements+"/"+g+"/"+c.act, c.body)
 		if c.act == "wait" && got.body != `{"message":"Cancelled"}` {
@@ -646,9 +661,12 @@ func TestOthersSeeNothingOfMine(t *testing.T) {
 		t.Errorf("agreements %v", n)
 	}
 	for _, c := range []struct{ method, path, body string }{
-		{"GET", "/market-api/v1/demands/" + s + "/events?timeout=0", ""}, {"DELETE", "/market-api/v1/demands/" + s, ""},
-		{"GET", "/market-api/v1/agreements/" + g, ""}, {"POST", "/market-api/v1/agreements/" + g + "/terminate", "null"},
-		{"POST", "/market-api/v1/agreements/" + g + "/wait", ""}, {"GET", "/market-api/v1/agreements/" + g + "/terminate/reason", ""},
+		{"GET", "/market-api/v1/demands/" + s + "/events?timeout=0", ""},
+		{"DELETE", "/market-api/v1/demands/" + s, ""},
+		{"GET", "/market-api/v1/agreements/" + g, ""},
+		{"POST", "/market-api/v1/agreements/" + g + "/terminate", "null"},
+		{"POST", "/market-api/v1/agreements/" + g + "/wait", ""},
+		{"GET", "/market-api/v1/agreements/" + g + "/terminate/reason", ""},
 	} {
 		if got := ask(t, w.url, c.method, c.path, c.body, asBob, isJSONBody); got.status != http.StatusNotFound {
 			t.Errorf("%s %s as bob: %d %s", c.method, c.path, got.status, got.body)

@@ -71,7 +71,8 @@ func runBench(cmd *cobra.Command, _ []string) error {
 		if !slices.ContainsFunc(benches, func(b struct {
 			area string
 			run  func(context.Context, *bench) error
-		}) bool {
+		},
+		) bool {
 			return b.area == area
 		}) {
 			return usageError{fmt.Errorf("--only %s: the areas are store, exeunit, node and loop", area)}

@@ -144,7 +144,8 @@ func (l *loopBench) oneOutput(ctx context.Context, s *stopwatch) error {
 	s.lap("activity")
 	said := map[string]any{"stream": map[string]any{}}
 	batch, err := l.c.Exec(ctx, activity, []any{
-		map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}},
+		map[string]any{"deploy": map[string]any{}},
+		map[string]any{"start": map[string]any{}},
 		map[string]any{"run": map[string]any{"entry_point": "echo", "args": []string{"hello"}, "capture": map[string]any{"stdout": said}}},
 	})
 	if err != nil {

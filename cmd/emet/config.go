@@ -163,8 +163,10 @@ func (c *Config) Validate() error {
 	bad := func(key, why string) {
 		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, c.String(key), c.source[key], why))
 	}
-	for _, key := range []string{"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
-		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement"} {
+	for _, key := range []string{
+		"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
+		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement",
+	} {
 		if v := c.String(key); v != "" {
 			if _, err := parseDuration(v); err != nil {
 				bad(key, "want a duration such as 90s, 5m or 1h")

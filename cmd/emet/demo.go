@@ -193,7 +193,7 @@ func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error)
 func (d *demo) startBar() *mpb.Progress {
 	f, ok := d.w.(*os.File)
 	onTerminal := ok && term.IsTerminal(int(f.Fd()))
-	var out io.Writer = io.Discard
+	out := io.Discard
 	if onTerminal {
 		out = f
 	}

@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-
-	"maps"
 
 	"github.com/spf13/cobra"
 

@@ -67,7 +67,8 @@ func (k ids) messages() []peer.Message {
 	text := peer.ProposalText{Constraints: "()", Created: now, Expires: now.Add(time.Hour), Properties: "{}"}
 	text.ID = market.PairHash(k.offer, k.demand, now)
 	return []peer.Message{
-		peer.GetOffers{IDs: []string{k.offer}}, peer.ListOffers{},
+		peer.GetOffers{IDs: []string{k.offer}},
+		peer.ListOffers{},
 		peer.OffersAnnounced{
 			Offers:    []peer.OfferDigest{{Expires: now.Add(time.Hour), ID: k.offer, Provider: k.provider}},
 			Withdrawn: []peer.Withdrawal{{ID: k.offer, Provider: k.provider}},
@@ -81,11 +82,14 @@ func (k ids) messages() []peer.Message {
 		peer.AgreementCancelled{AgreementID: k.agreement, At: now, Reason: `{"message":"no"}`},
 		peer.AgreementTerminated{AgreementID: k.agreement, At: now, Reason: `{"message":"no"}`},
 		peer.CreateActivity{AgreementID: k.agreement, RequestID: strings.Repeat("ab", 16), TimeoutMS: 1000},
-		peer.DestroyActivity{ActivityID: k.activity, TimeoutMS: 1000}, peer.GetActivityState{ActivityID: k.activity},
+		peer.DestroyActivity{ActivityID: k.activity, TimeoutMS: 1000},
+		peer.GetActivityState{ActivityID: k.activity},
 		peer.GetActivityUsage{ActivityID: k.activity},
 		peer.Exec{ActivityID: k.activity, BatchID: strings.Repeat("cd", 16), Script: `[{"deploy":{}},{"start":{}}]`},
 		peer.FollowBatch{ActivityID: k.activity, After: -1, BatchID: k.batch},
-		peer.FileMetadata{FileID: "x"}, peer.FileChunk{FileID: "x", Size: 10}, peer.FileUpload{FileID: "x", Content: []byte("y")},
+		peer.FileMetadata{FileID: "x"},
+		peer.FileChunk{FileID: "x", Size: 10},
+		peer.FileUpload{FileID: "x", Content: []byte("y")},
 		peer.FileUploadFinished{FileID: "x", Hash: strings.Repeat("0", 64)},
 		peer.DebitNote{
 			ActivityID: k.activity, AgreementID: k.agreement, DebitNoteID: "00000000-0000-4000-8000-000000000001", PaymentPlatform: "erc20-hoodi-tglm",
@@ -100,7 +104,8 @@ func (k ids) messages() []peer.Message {
 		peer.DebitNoteRejected{AgreementID: k.agreement, DebitNoteID: k.note, Rejection: "{}"},
 		peer.InvoiceRejected{AgreementID: k.agreement, InvoiceID: k.invoice, Rejection: "{}"},
 		peer.InvoiceCancelled{AgreementID: k.agreement, InvoiceID: k.invoice},
-		peer.PaymentSent{Canonical: []byte("{}"), Signature: make([]byte, 65)}, peer.PaymentSyncNeeded{},
+		peer.PaymentSent{Canonical: []byte("{}"), Signature: make([]byte, 65)},
+		peer.PaymentSyncNeeded{},
 	}
 }
 

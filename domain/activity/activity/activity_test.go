@@ -250,14 +250,24 @@ func TestLawsOfALife(t *testing.T) {
 		}
 		step(first)
 		cmds := []activity.Command{
-			want, create, activity.ConfirmCreation{By: self, ProviderID: id}, activity.FailCreation{By: self, Code: "busy"},
+			want, create,
+			activity.ConfirmCreation{By: self, ProviderID: id},
+			activity.FailCreation{By: self, Code: "busy"},
 			activity.ObserveState{By: self, Pair: activity.Pair{Current: activity.Ready}},
 			activity.ObserveState{By: self, Pair: activity.Pair{Current: activity.PhaseTerminated}},
-			activity.RequestSpawn{By: self}, activity.ConfirmSpawn{By: self}, activity.FailSpawn{By: self, Message: "no"},
+			activity.RequestSpawn{By: self},
+			activity.ConfirmSpawn{By: self},
+			activity.FailSpawn{By: self, Message: "no"},
 			activity.ReportState{By: unit, Pair: activity.Pair{Current: activity.Deployed}},
-			activity.MarkUnresponsive{By: self}, activity.MarkRecovered{By: self}, activity.ExceedLimit{By: unit},
-			activity.MapVolume{By: unit}, activity.AttachNetwork{By: unit}, activity.Reattach{By: self},
-			activity.RequestDestruction{By: self}, activity.ConfirmDestruction{By: self}, activity.End{By: unit},
+			activity.MarkUnresponsive{By: self},
+			activity.MarkRecovered{By: self},
+			activity.ExceedLimit{By: unit},
+			activity.MapVolume{By: unit},
+			activity.AttachNetwork{By: unit},
+			activity.Reattach{By: self},
+			activity.RequestDestruction{By: self},
+			activity.ConfirmDestruction{By: self},
+			activity.End{By: unit},
 		}
 		for range rapid.IntRange(0, 30).Draw(t, "n") {
 			step(rapid.SampledFrom(cmds).Draw(t, "command"))

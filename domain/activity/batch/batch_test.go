@@ -242,12 +242,14 @@ func TestLawsOfResults(t *testing.T) {
 		index := rapid.Int64Range(0, 3)
 		for range rapid.IntRange(0, 40).Draw(t, "n") {
 			do(rapid.SampledFrom([]batch.Command{
-				batch.ConfirmExec{By: self}, batch.RefuseExec{By: self, Code: "busy"},
+				batch.ConfirmExec{By: self},
+				batch.RefuseExec{By: self, Code: "busy"},
 				batch.StartCommand{At: noon, By: self, Index: index.Draw(t, "i")},
 				batch.AddOutput{At: noon, By: self, Index: s.Index, Bytes: []byte("x"), Offset: index.Draw(t, "o"), Stream: batch.Stdout, Streamed: true},
 				batch.FinishTransfer{At: noon, By: self, Index: s.Index},
 				batch.FinishCommand{At: noon, By: self, Index: s.Index, Code: rapid.Int64Range(0, 1).Draw(t, "code")},
-				batch.Close{At: noon, By: self, Outcome: batch.Done}, batch.Close{At: noon, By: self, Outcome: batch.Failed},
+				batch.Close{At: noon, By: self, Outcome: batch.Done},
+				batch.Close{At: noon, By: self, Outcome: batch.Failed},
 				batch.Close{At: noon, By: self, Outcome: batch.Aborted},
 			}).Draw(t, "command"))
 		}

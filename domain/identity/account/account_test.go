@@ -55,8 +55,14 @@ func TestOnlyTheOperatorHandlesIdentities(t *testing.T) {
 	t.Parallel()
 	for _, by := range []identity.Caller{{}, {Actor: es.ActorPeer, Node: me}, {Actor: es.ActorREST, Node: me, Role: identity.RoleManager}, {Actor: es.ActorExeUnit}} {
 		for _, c := range []account.Command{
-			account.Create{By: by, Identity: me}, account.SetAlias{By: by, Alias: "x"}, account.MakeDefault{By: by}, account.Lock{By: by},
-			account.Unlock{By: by}, account.Drop{By: by}, account.DelegateKey{By: by}, account.RevokeKey{By: by},
+			account.Create{By: by, Identity: me},
+			account.SetAlias{By: by, Alias: "x"},
+			account.MakeDefault{By: by},
+			account.Lock{By: by},
+			account.Unlock{By: by},
+			account.Drop{By: by},
+			account.DelegateKey{By: by},
+			account.RevokeKey{By: by},
 		} {
 			rules.Given(created).When(c).Refused(t, identity.ErrForbidden)
 		}
@@ -125,7 +131,8 @@ func TestAnAliasIsPrintableAndNoNodeID(t *testing.T) {
 func TestFactsAreCanonicalJSON(t *testing.T) {
 	t.Parallel()
 	for _, f := range []account.Event{
-		account.Created{Alias: "a", Identity: me, Origin: account.External, PublicKey: "p"}, account.Aliased{Alias: "a", Identity: me},
+		account.Created{Alias: "a", Identity: me, Origin: account.External, PublicKey: "p"},
+		account.Aliased{Alias: "a", Identity: me},
 		account.KeyDelegated{Document: "{}", Identity: me, NotAfter: noon, PublicKey: "p", Role: "r", Signature: []byte{1}, Subject: "s"},
 		account.KeyRevoked{Identity: me, PublicKey: "p", Reason: "<>", Role: "r"},
 	} {
@@ -151,8 +158,13 @@ func TestLaws(t *testing.T) {
 				by = identity.Caller{Actor: es.ActorPeer, Node: me}
 			}
 			c := rapid.SampledFrom([]account.Command{
-				account.Create{By: by, Identity: me}, account.SetAlias{By: by, Alias: "x"}, account.MakeDefault{By: by}, account.Lock{By: by},
-				account.Unlock{By: by}, account.Drop{By: by}, account.RevokeKey{By: by, PublicKey: "01"},
+				account.Create{By: by, Identity: me},
+				account.SetAlias{By: by, Alias: "x"},
+				account.MakeDefault{By: by},
+				account.Lock{By: by},
+				account.Unlock{By: by},
+				account.Drop{By: by},
+				account.RevokeKey{By: by, PublicKey: "01"},
 			}).Draw(t, "command")
 			facts, err := account.Rules.Decide(s, c)
 			if by.Actor == es.ActorPeer && !errors.Is(err, identity.ErrForbidden) {

@@ -52,6 +52,7 @@ func tell() story { return estest.For(Rules) }
 func created(t *testing.T) story {
 	return tell().After(t, Create{AgreementID: id, By: client, Terms: terms})
 }
+
 func confirming(t *testing.T) story {
 	return created(t).After(t, Confirm{At: noon, By: client, Session: "s", Signature: "sigR"})
 }
@@ -59,6 +60,7 @@ func pending(t *testing.T) story { return confirming(t).After(t, FinishConfirmat
 func approving(t *testing.T) story {
 	return pending(t).After(t, ReceiveApproval{ApprovedAt: noon, At: noon, By: peerP, Signature: "sigP"})
 }
+
 func committing(t *testing.T) story { return approving(t).After(t, RequestCommit{Signature: "sigC"}) }
 func approved(t *testing.T) story   { return committing(t).After(t, FinishCommit{}) }
 
@@ -66,6 +68,7 @@ func approved(t *testing.T) story   { return committing(t).After(t, FinishCommit
 func received(t *testing.T) story {
 	return tell().After(t, Receive{AgreementID: id, At: noon, By: peerR, Signature: "sigR", Terms: terms})
 }
+
 func answering(t *testing.T) story {
 	return received(t).After(t, Approve{At: noon, By: agent, Deadline: noon.Add(10 * time.Second), Session: "s", Signature: "sigP"})
 }
@@ -365,10 +368,23 @@ func TestOpenIntentsAlwaysGetOneOutcome(t *testing.T) {
 			at := noon.Add(time.Duration(rapid.IntRange(0, 70).Draw(t, "minutes")) * time.Minute)
 			f := rapid.SampledFrom([]market.Failure{{}, lost, {Code: "invalid-state", State: "Approved"}}).Draw(t, "failure")
 			cmds := []Command{
-				Confirm{At: at, By: us}, FinishConfirmation{Failure: f}, ReceiveApproval{At: at, By: them}, RequestCommit{}, FinishCommit{Failure: f},
-				Approve{At: at, By: us, Deadline: at}, FinishApproval{Failure: f}, TimeoutApproval{At: at}, ReceiveCommit{At: at, By: them},
-				Reject{By: us}, ReceiveRejection{By: them}, Cancel{By: us}, ReceiveCancellation{By: them},
-				Terminate{By: us}, ReceiveTermination{By: them}, FinishNotice{Failure: f}, Expire{At: at},
+				Confirm{At: at, By: us},
+				FinishConfirmation{Failure: f},
+				ReceiveApproval{At: at, By: them},
+				RequestCommit{},
+				FinishCommit{Failure: f},
+				Approve{At: at, By: us, Deadline: at},
+				FinishApproval{Failure: f},
+				TimeoutApproval{At: at},
+				ReceiveCommit{At: at, By: them},
+				Reject{By: us},
+				ReceiveRejection{By: them},
+				Cancel{By: us},
+				ReceiveCancellation{By: them},
+				Terminate{By: us},
+				ReceiveTermination{By: them},
+				FinishNotice{Failure: f},
+				Expire{At: at},
 			}
 			before := s.State()
 			out := s.When(cmds[rapid.IntRange(0, len(cmds)-1).Draw(t, "command")])
@@ -382,7 +398,9 @@ func TestOpenIntentsAlwaysGetOneOutcome(t *testing.T) {
 			open bool
 			cmd  Command
 		}{
-			{state.Confirming, FinishConfirmation{}}, {state.Committing, FinishCommit{Failure: lost}}, {state.ApprovalOpen, FinishApproval{}},
+			{state.Confirming, FinishConfirmation{}},
+			{state.Committing, FinishCommit{Failure: lost}},
+			{state.ApprovalOpen, FinishApproval{}},
 			{state.Notice(PhaseRejected) == NoticeOpen, FinishNotice{Notice: PhaseRejected}},
 			{state.Notice(PhaseCancelled) == NoticeOpen, FinishNotice{Notice: PhaseCancelled}},
 			{state.Notice(PhaseTerminated) == NoticeOpen, FinishNotice{Notice: PhaseTerminated}},

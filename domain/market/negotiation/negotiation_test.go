@@ -72,6 +72,7 @@ func theirs(n, prev int) ReceiveCounter {
 
 // countering: 1 answers the match. drafted: the provider answered with 2.
 func countering(t *testing.T) story { return matched(t).After(t, counter(1, 0)) }
+
 func countered(t *testing.T) story {
 	return countering(t).After(t, FinishCounter{ProposalID: hash(1)})
 }
@@ -162,8 +163,10 @@ func TestCounterIsRefused(t *testing.T) {
 		"own":     {counter(3, 1), market.ErrOwnProposal, "Can't react to own Proposal [R-" + hash(1) + "]."},
 		"twice":   {counter(3, 0), market.ErrAlreadyCountered, "Proposal [R-" + hash(0) + "] already has counter proposal. Can't counter for the second time."},
 		"expired": {change(func(c *Counter) { c.At = end }), market.ErrExpired, "Subscription [" + demandID + "] expired."},
-		"no match": {change(func(c *Counter) { c.Properties = `{"e":1}` }), market.ErrNotMatching,
-			`Proposal properties [{"e":1}] doesn't match previous Proposal [R-` + hash(2) + `]. Mismatched constraints - Offer: [], Demand: [d]`},
+		"no match": {
+			change(func(c *Counter) { c.Properties = `{"e":1}` }), market.ErrNotMatching,
+			`Proposal properties [{"e":1}] doesn't match previous Proposal [R-` + hash(2) + `]. Mismatched constraints - Offer: [], Demand: [d]`,
+		},
 		"no language": {change(func(c *Counter) { c.Constraints = "x" }), market.ErrNotMatching, ""},
 		"id":          {change(func(c *Counter) { c.ProposalID = hash(4) }), market.ErrInvalidID, ""},
 		"large":       {change(func(c *Counter) { c.Constraints = strings.Repeat("x", market.MaxTextBytes) }), market.ErrBadText, ""},
@@ -313,9 +316,12 @@ func TestOpenIntentsAlwaysGetOneOutcome(t *testing.T) {
 			prev := rapid.IntRange(0, n).Draw(r, "prev")
 			f := rapid.SampledFrom([]market.Failure{{}, lost}).Draw(r, "failure")
 			cmd := rapid.SampledFrom([]Command{
-				counter(n+1, prev), theirs(n+1, prev), FinishCounter{Failure: f, ProposalID: hash(prev)},
-				Reject{At: noon, By: client, ProposalID: hash(prev)}, FinishRejection{Failure: f, ProposalID: hash(prev)},
-				ReceiveRejection{By: peerP, ProposalID: hash(prev)}, Close{By: saga, Why: "x"},
+				counter(n+1, prev), theirs(n+1, prev),
+				FinishCounter{Failure: f, ProposalID: hash(prev)},
+				Reject{At: noon, By: client, ProposalID: hash(prev)},
+				FinishRejection{Failure: f, ProposalID: hash(prev)},
+				ReceiveRejection{By: peerP, ProposalID: hash(prev)},
+				Close{By: saga, Why: "x"},
 			}).Draw(r, "command")
 			out := s.When(cmd)
 			for _, e := range out.Facts {

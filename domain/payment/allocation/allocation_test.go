@@ -90,9 +90,11 @@ func TestLaws(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			x := money.MustParse(fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "amount")))
 			cmd := rapid.SampledFrom([]allocation.Command{
-				commit(x.String()), allocation.Amend{At: noon, By: client, Total: &x},
+				commit(x.String()),
+				allocation.Amend{At: noon, By: client, Total: &x},
 				allocation.Spend{Delta: x, IntentID: fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "intent"))},
-				allocation.Release{By: client}, allocation.Expire{At: noon.Add(time.Hour)},
+				allocation.Release{By: client},
+				allocation.Expire{At: noon.Add(time.Hour)},
 			}).Draw(t, "command")
 			closed := s.Closed
 			facts, err := allocation.Rules.Decide(s, cmd)

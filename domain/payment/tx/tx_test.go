@@ -122,8 +122,15 @@ func TestAFinalNonceStaysFinal(t *testing.T) {
 			block := fmt.Sprint("b", rapid.IntRange(1, 3).Draw(t, "block"))
 			hash := fmt.Sprint("0x", rapid.IntRange(1, 2).Draw(t, "hash"))
 			cmd := rapid.SampledFrom([]tx.Command{
-				plan, tx.RequestSigning{}, tx.RequestSigning{Replaces: hash}, signed(1), signed(2), tx.RequestBroadcast{},
-				tx.AnswerBroadcast{Hash: hash}, in(block, hash, 1), in(block, hash, 0), tx.Finalise{BlockHash: block}, tx.Orphan{BlockHash: block},
+				plan,
+				tx.RequestSigning{},
+				tx.RequestSigning{Replaces: hash},
+				signed(1), signed(2),
+				tx.RequestBroadcast{},
+				tx.AnswerBroadcast{Hash: hash},
+				in(block, hash, 1), in(block, hash, 0),
+				tx.Finalise{BlockHash: block},
+				tx.Orphan{BlockHash: block},
 			}).Draw(t, "command")
 			was := s
 			facts, err := tx.Rules.Decide(s, cmd)

@@ -195,10 +195,14 @@ func TestCaptureLimits(t *testing.T) {
 	url, hash := image(t)
 	n := network(t)
 	cases := []struct{ capture, want string }{
-		{`{"atEnd":{"part":{"head":4},"format":"string"}}`, "0123"}, {`{"atEnd":{"head":4,"format":"string"}}`, "0123"},
-		{`{"atEnd":{"part":{"tail":3}}}`, "789"}, {`{"atEnd":{"tail":3}}`, "789"},
-		{`{"atEnd":{"part":{"headTail":4}}}`, "0189"}, {`{"atEnd":{"headTail":4}}`, "0189"},
-		{`{"stream":{"limit":4,"format":"string"}}`, "0123"}, {`{"stream":{}}`, "0123456789"},
+		{`{"atEnd":{"part":{"head":4},"format":"string"}}`, "0123"},
+		{`{"atEnd":{"head":4,"format":"string"}}`, "0123"},
+		{`{"atEnd":{"part":{"tail":3}}}`, "789"},
+		{`{"atEnd":{"tail":3}}`, "789"},
+		{`{"atEnd":{"part":{"headTail":4}}}`, "0189"},
+		{`{"atEnd":{"headTail":4}}`, "0189"},
+		{`{"stream":{"limit":4,"format":"string"}}`, "0123"},
+		{`{"stream":{}}`, "0123456789"},
 		{`{"atEnd":{"format":"string"}}`, "0123456789"},
 	}
 	o := Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000}
