@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,7 +351,7 @@ func (w *world) units() (out []string) {
 	return out
 }
 
-// unitPIDs finds them by their working directory, and by what they were told.
+// unitPIDs finds them by their working directory.
 func (w *world) unitPIDs() (out []int) {
 	work := filepath.Join(w.provider.dir, "exe-unit") + string(filepath.Separator)
 	entries, _ := os.ReadDir("/proc")
@@ -365,6 +366,16 @@ func (w *world) unitPIDs() (out []int) {
 		}
 	}
 	return out
+}
+
+// endUnits ends what a failed test left; the nodes are down by then.
+func (w *world) endUnits() {
+	if w.provider == nil {
+		return
+	}
+	for _, pid := range w.unitPIDs() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // cost is what a usage costs under an offer.

@@ -30,7 +30,8 @@ type world struct {
 }
 
 // newWorld starts everything, and funds the requestor. born says what the lives
-// of the nodes die of from the first on.
+// of the nodes die of from the first on. With CRASH_KEEP=<dir> the data and the
+// logs of the processes are kept there for a look.
 func newWorld(t *testing.T, born func(life int) string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), image: serveGuest(t)}
@@ -41,6 +42,7 @@ func newWorld(t *testing.T, born func(life int) string) *world {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(w.endUnits)
 	chain := port(t)
 	w.chain = &process{name: "chain", dir: filepath.Join(w.dir, "chain"), args: []string{
 		"devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", chain), "--network", "hoodi", "-d", filepath.Join(w.dir, "chain"),
