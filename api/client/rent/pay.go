@@ -3,6 +3,7 @@ package rent
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"time"
 
@@ -27,29 +28,39 @@ func (p *Pool) pay(ctx context.Context, kind string) {
 }
 
 func (p *Pool) take(ctx context.Context, e client.BillEvent) {
-	var (
-		d    client.Document
-		err  error
-		what = "invoice"
-	)
+	what := "invoice"
 	switch e.Type {
 	case "InvoiceReceivedEvent":
-		d, err = p.c.Invoice(ctx, e.InvoiceID)
 	case "DebitNoteReceivedEvent":
-		d, err = p.c.DebitNote(ctx, e.DebitNoteID)
 		what = "note"
 	default:
 		return
 	}
-	deal := p.deal(d.AgreementID)
-	if err != nil || deal == nil {
+	var (
+		d    client.Document
+		deal *Deal
+	)
+	read := func() (err error) {
+		if what == "note" {
+			d, err = p.c.DebitNote(ctx, e.DebitNoteID)
+		} else {
+			d, err = p.c.Invoice(ctx, e.InvoiceID)
+		}
+		return err
+	}
+	accept := func() error {
+		if what == "note" {
+			return p.c.Accept(ctx, "debitNotes", d.DebitNoteID, d.TotalDue, p.allocation.ID)
+		}
+		return p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
+	}
+	if insist(ctx, read) != nil {
 		return
 	}
-	if what == "note" {
-		err = p.c.Accept(ctx, "debitNotes", d.DebitNoteID, d.TotalDue, p.allocation.ID)
-	} else {
-		err = p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
+	if deal = p.deal(d.AgreementID); deal == nil {
+		return
 	}
+	err := insist(ctx, accept)
 	p.mu.Lock()
 	news := News{What: what, Provider: deal.Name, Agreement: deal.Agreement, Detail: d.TotalDue + d.Amount}
 	switch {
@@ -67,6 +78,27 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	p.bills = make(chan struct{})
 	p.mu.Unlock()
 	p.watch(news)
+}
+
+// patience is how long a node may have trouble before a document counts as one
+// that cannot be accepted.
+const patience = time.Minute
+
+// insist does what may be done twice until the node decides. That it is busy,
+// or has waited for somebody too long, is no decision.
+func insist(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := do()
+		var answer *client.Error
+		if err == nil || errors.As(err, &answer) && answer.Status < http.StatusInternalServerError && answer.Status != http.StatusRequestTimeout {
+			return err
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func (p *Pool) deal(agreement string) *Deal {
