@@ -101,6 +101,14 @@ var errNotFound = errors.New("no connected node knows where it is")
 
 // reach returns a session with the host of a node, which it has proved.
 func (n *Net) reach(ctx context.Context, to identity.NodeID) (*session, error) {
+	s, err := n.find(ctx, to)
+	if err != nil && n.introduce(ctx) {
+		return n.find(ctx, to)
+	}
+	return s, err
+}
+
+func (n *Net) find(ctx context.Context, to identity.NodeID) (*session, error) {
 	var first error
 	if _, info, ok := n.place(to); ok {
 		s, err := n.visit(ctx, info, to)
@@ -120,6 +128,29 @@ func (n *Net) reach(ctx context.Context, to identity.NodeID) (*session, error) {
 		first = errNotFound
 	}
 	return nil, first
+}
+
+// introduce meets the connected hosts that have not said yet who they are:
+// their greeting was lost, or is under way. It returns whether there was one.
+func (n *Net) introduce(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	asked := 0
+	for _, id := range n.host.Network().Peers() {
+		s := n.session(id)
+		if s == nil || s.isMet() || asked == askAtOnce {
+			continue
+		}
+		asked++
+		wg.Go(func() {
+			if err := n.meet(ctx, s); err != nil {
+				n.cfg.Log.Debug("a host was not met", "host", id, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	return asked > 0
 }
 
 // visit connects to a host, exchanges Hellos and sees whether it has the node.
