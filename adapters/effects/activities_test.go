@@ -120,7 +120,7 @@ func rented(t *testing.T, do func(ctx context.Context, c script.Run) fake.Result
 		}
 		p.b.sup.Vector = func(s unit.Spec) string { return "[" + strings.Repeat("1.5,", len(s.UsageVector)-1) + "2.5]" }
 		id := p.create(p.deal())
-		defer p.b.sup.Kill("/work/" + id)
+		defer p.b.sup.Kill("/units/" + id)
 		f(t, p, id)
 	})
 }
@@ -269,7 +269,7 @@ func TestAKilledExeUnit(t *testing.T) {
 	rented(t, forever, func(t *testing.T, p *pair, id string) {
 		b, _ := p.exec(id, hello)
 		time.Sleep(3 * time.Second)
-		p.b.sup.Kill("/work/" + id)
+		p.b.sup.Kill("/units/" + id)
 		time.Sleep(10 * time.Second)
 		s := p.bob.activity(identity.Provider, id)
 		if !s.Ended || s.Reason != "exe-unit lost" {

@@ -167,7 +167,7 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 		Files:   func(activities.Terms) unit.Files { return nil },
 		Token:   func(id string) (string, error) { return "token of " + id, nil },
 		Alive:   x.aliveUnits,
-		WorkDir: func(id string) string { return "/work/" + id }, Unresponsive: 5 * time.Second, Logger: quiet,
+		WorkDir: func(id string) string { return "/units/" + id }, Unresponsive: 5 * time.Second, Logger: quiet,
 		OpenBatches: func(ctx context.Context, id string) ([]activities.OpenBatch, error) {
 			return x.openBatches(ctx, "batch-P-"+id)
 		},
