@@ -57,7 +57,7 @@ var _ ledger.Ledger = (*Keeper)(nil)
 // Open returns the keeper of a log. It holds the log against what was signed
 // last and refuses with a [*ledger.Rewritten] when it is not a continuation:
 // such a log can be read but must not be written, for nobody would believe it.
-// It asks the identity to vouch for the key, which may be refused for now.
+// It asks the identity to vouch for the key, which may be refused while it is locked.
 func Open(ctx context.Context, l *es.Log, o Options) (*Keeper, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

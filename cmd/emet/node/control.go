@@ -61,7 +61,7 @@ func (n *Node) Control(stop func()) control.Daemon {
 }
 
 // CreateIdentity, UnlockIdentity and DropIdentity implement control.Deps. Other
-// nodes are told which identities this host speaks for now.
+// nodes are told which identities this host speaks for at present.
 func (r running) CreateIdentity(ctx context.Context, n control.NewIdentity) (control.Identity, error) {
 	defer r.n.present(ctx)
 	return r.Operator.CreateIdentity(ctx, n)
