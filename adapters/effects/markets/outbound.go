@@ -44,6 +44,7 @@ type Outbound struct {
 const (
 	tryTime     = 5 * time.Second         // one call
 	counterTime = 4500 * time.Millisecond // clients give a counter five seconds
+	draftTime   = 2 * time.Minute         // nobody waits for the counter of a saga
 	confirmTime = 20 * time.Second
 	noticeTime  = 30 * 24 * time.Hour
 	retrySoon   = 250 * time.Millisecond
@@ -65,7 +66,11 @@ func (o *Outbound) Counter(ctx context.Context, a effects.Attempt) (effects.Outc
 	if prev, ok := s.Find(e.Prev); ok && prev.Prev == "" && s.Side == identity.Requestor {
 		m = peer.ProposalOpened{DemandExpires: s.DemandExpires, DemandID: s.DemandID, OfferID: s.OfferID, Proposal: text}
 	}
-	fail, err := o.within(ctx, a, counterTime, s.Owner(), s.Peer(), m)
+	patience := counterTime
+	if a.Intent.Info.Actor == es.ActorSaga {
+		patience = draftTime
+	}
+	fail, err := o.within(ctx, a, patience, s.Owner(), s.Peer(), m)
 	if err != nil {
 		return effects.Outcome{}, err
 	}

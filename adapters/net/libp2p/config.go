@@ -82,8 +82,10 @@ const (
 	lookupTime  = 5 * time.Second  // asking others for a node
 	greetTime   = 10 * time.Second
 	dialTime    = 5 * time.Second
-	probeTime   = 2 * time.Second
+	probeTime   = 4 * time.Second
+	probeEvery  = 5 * time.Second        // whether the bootstrap nodes are there
 	firstRedial = 250 * time.Millisecond // of a bootstrap node that has gone
+	lastRedial  = 15 * time.Second       // the longest pause between two
 	maxNodes    = 64                     // identities of one host
 )
 

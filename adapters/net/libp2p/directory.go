@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	lpeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/emet-node/emet/domain/identity"
@@ -37,8 +38,11 @@ type place struct {
 	kept     bool // in an earlier one
 }
 
-func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) {
+// proved returns whether the node is new at this host.
+func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) bool {
+	p, ok := d.nodes[id]
 	d.put(id, place{host: host, features: features, proved: true})
+	return !ok || p.host != host || !p.proved && !p.kept
 }
 
 // heard takes over hearsay unless something better is known.
@@ -82,6 +86,29 @@ func (d *directory) addresses(host lpeer.ID, addrs []multiaddr.Multiaddr) {
 		}
 	}
 	d.addrs[host] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
+}
+
+// learnAddresses waits for where a connected host can be dialled, which it says
+// at the same time as its Hello, by another protocol.
+func (n *Net) learnAddresses(host lpeer.ID) {
+	ids, ok := n.host.(interface{ IDService() identify.IDService })
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, probeTime)
+	defer cancel()
+	for _, c := range n.host.Network().ConnsToPeer(host) {
+		select {
+		case <-ids.IDService().IdentifyWait(c):
+		case <-ctx.Done():
+		}
+	}
+	addrs := n.host.Peerstore().Addrs(host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.known.addrs[host]) == 0 {
+		n.known.addresses(host, addrs)
+	}
 }
 
 func (n *Net) place(id identity.NodeID) (place, lpeer.AddrInfo, bool) {

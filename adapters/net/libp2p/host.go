@@ -42,6 +42,8 @@ type Net struct {
 	sessions map[lpeer.ID]*session
 	known    directory
 	proofs   proofs
+	saving   sync.Mutex
+	saved    string        // the file's text
 	learnt   chan struct{} // holds a sign when there is something to remember
 	lost     chan struct{} // holds a sign when a host has gone
 
@@ -258,7 +260,7 @@ func (n *Net) stayConnected() {
 	for n.ctx.Err() == nil {
 		missing := 0
 		for _, b := range n.boot {
-			if b.ID == n.host.ID() || n.host.Network().Connectedness(b.ID) == network.Connected {
+			if b.ID == n.host.ID() || n.connected(b.ID) {
 				continue
 			}
 			if err := n.dial(n.ctx, b); err != nil {
@@ -266,13 +268,26 @@ func (n *Net) stayConnected() {
 				n.cfg.Log.Debug("a bootstrap node was not reached", "host", b.ID, "error", err)
 			}
 		}
-		if wait = min(2*wait, time.Minute); missing > 0 {
+		if wait = min(2*wait, lastRedial); missing > 0 {
 			n.pause(wait)
 			continue
 		}
 		wait = firstRedial / 2
-		n.pauseOr(n.lost, 5*time.Second)
+		n.pauseOr(n.lost, probeEvery)
 	}
+}
+
+// connected says whether there is a living connection to a host. A dead one is
+// closed: to a node that was killed it looks alive until somebody waited for
+// an answer in vain.
+func (n *Net) connected(id lpeer.ID) bool {
+	for _, c := range n.host.Network().ConnsToPeer(id) {
+		if n.alive(c) {
+			return true
+		}
+		c.Close() //nolint:errcheck // it is of no use
+	}
+	return false
 }
 
 // pauseOr waits for a sign, but not longer than d.

@@ -18,7 +18,7 @@ import (
 const (
 	maxRemembered = 256 // hosts in the file
 	maxVisited    = 16  // of them are dialled at start
-	saveEvery     = 200 * time.Millisecond
+	saveEvery     = 20 * time.Millisecond
 )
 
 // remembered is what the file holds: where nodes that proved themselves were
@@ -81,23 +81,33 @@ func (n *Net) revisit(hosts []lpeer.AddrInfo) {
 
 // remember keeps the file up to date until Close.
 func (n *Net) remember() {
-	var last string
 	for n.ctx.Err() == nil {
 		select {
 		case <-n.learnt:
+			n.save()
 		case <-n.ctx.Done():
 			return
 		}
-		text := n.memory()
-		if text == last {
-			continue
-		}
-		if err := writeFile(n.cfg.File, text); err != nil {
-			n.cfg.Log.Warn("the addresses of other nodes cannot be kept", "error", err)
-		}
-		last = text
 		n.pause(saveEvery)
 	}
+}
+
+// save writes the file if there is something new.
+func (n *Net) save() {
+	if n.cfg.File == "" {
+		return
+	}
+	n.saving.Lock()
+	defer n.saving.Unlock()
+	text := n.memory()
+	if text == n.saved {
+		return
+	}
+	if err := writeFile(n.cfg.File, text); err != nil {
+		n.cfg.Log.Warn("the addresses of other nodes cannot be kept", "error", err)
+		return
+	}
+	n.saved = text
 }
 
 // changed says that there is something to remember.

@@ -303,11 +303,16 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 	s.mu.Lock()
 	s.met, s.nodes, s.features, s.version = true, nodes, features, h.Version
 	s.mu.Unlock()
+	fresh := false
 	n.mu.Lock()
 	for id := range nodes {
-		n.known.proved(id, s.id, features)
+		fresh = n.known.proved(id, s.id, features) || fresh
 	}
 	n.mu.Unlock()
+	if fresh {
+		n.learnAddresses(s.id)
+		n.save() // before anything is agreed: this host may be gone in a moment
+	}
 	n.changed()
 	for id := range nodes {
 		n.cfg.Met(id, h)

@@ -214,6 +214,22 @@ func TestFailedCounterMayBeTriedAgain(t *testing.T) {
 	}
 }
 
+// TestAFailedDraftThatArrivedBecomesAnAgreement holds that a requestor who
+// names a draft of ours has it, whatever became of the delivery's reply.
+func TestAFailedDraftThatArrivedBecomesAnAgreement(t *testing.T) {
+	t.Parallel()
+	failed := asked(t).After(t, ours(2, 1), FinishCounter{Failure: lost, ProposalID: hash(2)})
+	agreed := Promote{AgreementID: "agr", At: noon, By: peerR, ProposalID: hash(2)}
+	s := failed.After(t, agreed).State()
+	draft, _ := s.Find(hash(2))
+	asked, _ := s.Find(hash(1))
+	if s.Agreement != "agr" || draft.Phase != Accepted || draft.Sending != Delivered || asked.Counter != hash(2) {
+		t.Errorf("%+v", s.Steps)
+	}
+	// One that another took the place of is void.
+	failed.After(t, ours(3, 1)).When(agreed).Refused(t, market.ErrNotFound)
+}
+
 func TestAnswerOvertakesTheReply(t *testing.T) {
 	t.Parallel()
 	fast := countering(t).After(t, theirs(2, 1))
@@ -294,9 +310,6 @@ func TestPromote(t *testing.T) {
 	done := drafted(t).After(t, do(2, "a"))
 	done.When(do(2, "a")).Then(t)
 	done.When(do(2, "b")).Refused(t, market.ErrAlreadyPromoted)
-	// A draft that the provider failed to send is none.
-	void := asked(t).After(t, ours(2, 1), FinishCounter{Failure: market.Failure{Code: market.Unreachable}, ProposalID: hash(2)})
-	void.When(Promote{AgreementID: "a", At: noon, By: peerR, ProposalID: hash(2)}).Refused(t, market.ErrNotFound)
 	asked(t).When(Promote{AgreementID: "a", At: noon, By: peerR, ProposalID: hash(1)}).Refused(t, market.ErrOwnProposal)
 }
 

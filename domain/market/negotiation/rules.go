@@ -354,7 +354,7 @@ func promotable(s State, p Step, at time.Time) error {
 		return market.Errorf(market.ErrRejected, "Proposal [%s] was rejected.", shown)
 	case p.Counter != "":
 		return market.Errorf(market.ErrAlreadyCountered, "Proposal [%s] was already countered. Can't create Agreement.", shown)
-	case p.Sending == Failed:
+	case p.Sending == Failed && s.superseded(p):
 		return s.notFound(p.ProposalID)
 	case !p.Expires.After(at):
 		return market.SubscriptionExpired(s.Subscription())

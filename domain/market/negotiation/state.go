@@ -164,7 +164,7 @@ func evolve(s State, e Event) State {
 		s.Decisions = append(slices.Clip(s.Decisions), e)
 	case Promoted:
 		s.Agreement = e.AgreementID
-		return s.with(e.ProposalID, func(p *Step) { p.Phase, p.Agreement = Accepted, e.AgreementID })
+		return s.revive(e.ProposalID).with(e.ProposalID, func(p *Step) { p.Phase, p.Agreement = Accepted, e.AgreementID })
 	case Closed:
 		s.Closed = e.Why
 	}
