@@ -197,18 +197,23 @@ func (f *Follower) answers(ctx context.Context, b OpenBatch, patience time.Durat
 	return err == nil || refused
 }
 
-// endWithActivity closes the batch as aborted when its activity is over.
+// endWithActivity closes the batch when its activity is over.
 func (f *Follower) endWithActivity(ctx context.Context, stop context.CancelFunc, b OpenBatch) {
 	id := activity.StreamID(identity.Requestor, b.ActivityID)
 	s, err := f.Activities.Await(ctx, id, activity.State.IsEnded)
 	if err != nil {
 		return
 	}
-	// What the provider still streams of the end is worth a moment.
+	// What the provider still streams of the end is worth a moment, and more
+	// when no client waits for it.
+	moment := 200 * time.Millisecond
+	if told, _, err := f.Batches.Load(ctx, batch.StreamID(identity.Requestor, b.ActivityID, b.BatchID)); err == nil && told.Over() {
+		moment = max(f.GiveUp, moment)
+	}
 	select {
 	case <-ctx.Done():
 		return
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(moment):
 	}
 	reason := s.Reason
 	if reason == "" {

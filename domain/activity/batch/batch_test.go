@@ -206,6 +206,16 @@ func TestAnActivityThatEndsAbortsItsBatch(t *testing.T) {
 		Then(t, batch.Refused{ActivityID: act, BatchID: id, Code: "abandoned", Message: "the activity ended before the script was accepted"})
 }
 
+// TestWhatIsOverIsNotAborted holds that an activity that ends after the last
+// command takes nothing back, whether or not the provider closed the batch.
+func TestWhatIsOverIsNotAborted(t *testing.T) {
+	t.Parallel()
+	abort := batch.Close{At: noon, By: self, Outcome: batch.Aborted, Message: "the activity was destroyed"}
+	last := story().Given(asked, taken, started(0), ended(0, 0), started(1), ended(1, 0), started(2))
+	last.Given(ended(2, 0)).When(abort).Then(t, batch.Closed{ActivityID: act, At: noon, BatchID: id, Outcome: batch.Done})
+	last.Given(ended(2, 7)).When(abort).Then(t, batch.Closed{ActivityID: act, At: noon, BatchID: id, Message: abort.Message, Outcome: batch.Aborted})
+}
+
 func TestAnEmptyScript(t *testing.T) {
 	t.Parallel()
 	c := accept

@@ -46,7 +46,7 @@ func start(s State, c StartCommand) ([]Event, error) {
 		return nil, nil
 	case c.Index > s.Index || c.Index >= s.Commands:
 		return nil, s.order("command %d starts, expected %d of %d", c.Index, s.Index, s.Commands)
-	case s.over():
+	case s.Over():
 		return nil, s.order("command %d starts after one that failed", c.Index)
 	}
 	return []Event{CommandStarted{ActivityID: s.ActivityID, At: c.At.UTC(), BatchID: s.ID, Command: c.Command, Index: c.Index, Replay: c.Replay}}, nil
@@ -110,6 +110,9 @@ func closing(s State, c Close) ([]Event, error) {
 			return nil, s.order("failed, but no command did")
 		}
 	case Aborted:
+		if s.Over() && !failed { // every command is done: there is nothing left to abort
+			c.Outcome, c.Message = Done, ""
+		}
 	default:
 		return nil, fmt.Errorf("%w: %.20q is no outcome of a batch", ErrOrder, c.Outcome)
 	}

@@ -119,7 +119,7 @@ func finished(s State, e CommandFinished) State {
 // clients ask again until they see it.
 func closed(s State, e Closed) State {
 	s.Outcome = e.Outcome
-	if e.Outcome != Aborted || s.over() {
+	if e.Outcome != Aborted || s.Over() {
 		s.Running = false
 		return s
 	}
@@ -130,8 +130,9 @@ func closed(s State, e Closed) State {
 	return finished(s, CommandFinished{Index: s.Index, At: e.At, Code: -1, Message: message})
 }
 
-// over says whether a result told the end, or none is needed.
-func (s State) over() bool {
+// Over says whether a result told the end, or none is needed: nobody waits for
+// [Closed] then.
+func (s State) Over() bool {
 	return s.Accepted && s.Commands == 0 || s.results.n > 0 && s.results.last.value.BatchFinished
 }
 
