@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha3"
@@ -373,7 +374,7 @@ func (j *job) show(w io.Writer, res *outcome) error {
 			fmt.Fprintf(j.progress, "usage       %s %s\n", strings.TrimPrefix(c, "golem.usage."), d.Usage[i])
 		}
 	}
-	fmt.Fprintf(j.progress, "invoice     %s\namount      %s GLM\nstatus      %s\ntransaction %s\n", d.Invoice, d.Amount, d.Status, d.Tx)
+	fmt.Fprintf(j.progress, "invoice     %s\namount      %s GLM\nstatus      %s\ntransaction %s\n", cmp.Or(d.Invoice, "none"), cmp.Or(d.Amount, "0"), cmp.Or(d.Status, "not paid"), cmp.Or(d.Tx, "none"))
 	for _, f := range res.Files {
 		fmt.Fprintf(j.progress, "file        %s\n", f)
 	}
