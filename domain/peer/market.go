@@ -129,6 +129,7 @@ type Ack struct{}
 // Hello opens an acquaintance: versions, features and the delegations that
 // bind identities to the session's host key.
 type Hello struct {
+	Addrs       []string     `json:"addrs,omitempty"` // where the host can be dialled, as multiaddrs
 	Delegations []Delegation `json:"delegations"`
 	Features    []string     `json:"features"` // e.g. "debit-note-reject"
 	Version     string       `json:"version"`

@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	lpeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/emet-node/emet/domain/identity"
@@ -86,29 +85,6 @@ func (d *directory) addresses(host lpeer.ID, addrs []multiaddr.Multiaddr) {
 		}
 	}
 	d.addrs[host] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
-}
-
-// learnAddresses waits for where a connected host can be dialled, which it says
-// at the same time as its Hello, by another protocol.
-func (n *Net) learnAddresses(host lpeer.ID) {
-	ids, ok := n.host.(interface{ IDService() identify.IDService })
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(n.ctx, probeTime)
-	defer cancel()
-	for _, c := range n.host.Network().ConnsToPeer(host) {
-		select {
-		case <-ids.IDService().IdentifyWait(c):
-		case <-ctx.Done():
-		}
-	}
-	addrs := n.host.Peerstore().Addrs(host)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.known.addrs[host]) == 0 {
-		n.known.addresses(host, addrs)
-	}
 }
 
 func (n *Net) place(id identity.NodeID) (place, lpeer.AddrInfo, bool) {

@@ -80,7 +80,7 @@ func (n *Net) answerTo(st network.Stream, r io.Reader, s *session, e net.Envelop
 	}
 	switch e.Kind {
 	case peer.Hello{}.Kind():
-		m, err := n.hello(s, e.Body)
+		m, err := n.answerHello(s, e.Body)
 		return n.reply(st, s, n.answer(e, m, err))
 	case whoHas{}.Kind():
 		m, err := n.whereIs(e.Body)
@@ -93,9 +93,9 @@ func (n *Net) answerTo(st network.Stream, r io.Reader, s *session, e net.Envelop
 	return n.handle(st, r, s, e, frame)
 }
 
-// hello takes a host's Hello and returns this one's. Each delegation counts as
+// answerHello takes a host's Hello and returns this one's. Each delegation counts as
 // a message, since its signature has to be checked.
-func (n *Net) hello(s *session, body []byte) (peer.Message, error) {
+func (n *Net) answerHello(s *session, body []byte) (peer.Message, error) {
 	m, err := net.Decode(peer.Hello{}.Kind(), body)
 	h, ok := m.(peer.Hello)
 	if err != nil || !ok {
@@ -105,7 +105,7 @@ func (n *Net) hello(s *session, body []byte) (peer.Message, error) {
 		return nil, &peer.Refusal{Code: peer.Busy, RetryAfter: wait, Text: "too many delegations"}
 	}
 	n.greeted(s, h)
-	return n.mine.Load().hello, nil
+	return n.hello(), nil
 }
 
 // handle gives a proved request to the handler. The handler's context ends

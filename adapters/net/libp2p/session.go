@@ -51,6 +51,13 @@ func (n *Net) loadSelf() {
 	n.mine.Store(me)
 }
 
+// hello is what this host says to another.
+func (n *Net) hello() peer.Hello {
+	h := n.mine.Load().hello
+	h.Addrs = addrsOf(lpeer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()}).Addrs
+	return h
+}
+
 // Refresh asks for the delegations again and tells them to all connected
 // hosts. Call it when an identity was unlocked, dropped, or its delegation renewed.
 func (n *Net) Refresh(ctx context.Context) {
@@ -271,7 +278,7 @@ func (n *Net) meet(ctx context.Context, s *session) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetTime)
 	defer cancel()
-	body, err := net.Encode(n.mine.Load().hello)
+	body, err := net.Encode(n.hello())
 	if err != nil {
 		return err
 	}
@@ -305,12 +312,12 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 	s.mu.Unlock()
 	fresh := false
 	n.mu.Lock()
+	n.known.addresses(s.id, parseAddrs(h.Addrs))
 	for id := range nodes {
 		fresh = n.known.proved(id, s.id, features) || fresh
 	}
 	n.mu.Unlock()
 	if fresh {
-		n.learnAddresses(s.id)
 		n.save() // before anything is agreed: this host may be gone in a moment
 	}
 	n.changed()
