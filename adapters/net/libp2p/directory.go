@@ -37,11 +37,8 @@ type place struct {
 	kept     bool // in an earlier one
 }
 
-// proved returns whether the node is new at this host.
-func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) bool {
-	p, ok := d.nodes[id]
+func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) {
 	d.put(id, place{host: host, features: features, proved: true})
-	return !ok || p.host != host || !p.proved && !p.kept
 }
 
 // heard takes over hearsay unless something better is known.

@@ -307,20 +307,16 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 		nodes[doc.Identity] = time.Unix(doc.NotAfter, 0)
 	}
 	features := slices.Clone(h.Features[:min(len(h.Features), maxNodes)])
-	s.mu.Lock()
-	s.met, s.nodes, s.features, s.version = true, nodes, features, h.Version
-	s.mu.Unlock()
-	fresh := false
 	n.mu.Lock()
 	n.known.addresses(s.id, parseAddrs(h.Addrs))
 	for id := range nodes {
-		fresh = n.known.proved(id, s.id, features) || fresh
+		n.known.proved(id, s.id, features)
 	}
 	n.mu.Unlock()
-	if fresh {
-		n.save() // before anything is agreed: this host may be gone in a moment
-	}
-	n.changed()
+	n.save() // before anything is agreed: this host may be gone in a moment
+	s.mu.Lock()
+	s.met, s.nodes, s.features, s.version = true, nodes, features, h.Version
+	s.mu.Unlock()
 	for id := range nodes {
 		n.cfg.Met(id, h)
 	}
