@@ -59,10 +59,11 @@ func idle(ctx context.Context, b *bench, dir string) error {
 	const stand = 5 * time.Second
 	f := newFleet(dir)
 	defer f.stop()
-	if _, err := f.node(ctx, "empty-0", nil); err != nil {
+	n, err := f.node(ctx, "empty-0", nil)
+	if err != nil {
 		return err
 	}
-	pid := f.procs[0].Process.Pid
+	pid := n.PID()
 	if err := wait(ctx, 2*time.Second); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
 	gsb "github.com/emet-node/emet/api/gsb/client"
+	"github.com/emet-node/emet/cmd/emet/keep"
 	"github.com/emet-node/emet/examples/render/tiles"
 )
 
@@ -33,7 +35,12 @@ func newDemoCommand() *cobra.Command {
 		Long: `demo starts a development chain, a requestor and three providers, each a process
 of its own, connected over loopback. The requestor rents the providers, which
 render the tiles of a picture, bill for it and are paid on the chain. All logs
-are kept for a closer look.`,
+are kept for a closer look.
+
+Any of these processes may be killed at any moment: it is started again on its
+directory, at its addresses, and goes on. With --no-restart a provider that ends
+stays away, and its tiles go to the others. When the demo itself is killed, its
+processes end too; the next demo in the directory begins anew.`,
 		Example: `  emet demo --program examples/render/render.wasm
   emet demo --program render.wasm --width 640 --height 400 --out picture.png`,
 		RunE: runDemo,
@@ -47,6 +54,7 @@ are kept for a closer look.`,
 	f.Int("spp", 12, "paths for each pixel")
 	f.Int("tiles", 12, "number of tiles")
 	f.Int("providers", 3, "number of providers")
+	f.Bool("no-restart", false, "let a provider that is killed stay away")
 	f.Bool("json", false, "print the result as JSON")
 	return cmd
 }
@@ -57,7 +65,7 @@ type demo struct {
 	dir, out           string
 	width, height, spp int
 	tiles, providers   int
-	asJSON             bool
+	asJSON, noRestart  bool
 	w                  io.Writer
 	lines              io.Writer // where news go: above the bar while there is one
 	bar                *mpb.Bar
@@ -80,6 +88,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	d.tiles, _ = f.GetInt("tiles")
 	d.providers, _ = f.GetInt("providers")
 	d.asJSON, _ = f.GetBool("json")
+	d.noRestart, _ = f.GetBool("no-restart")
 	if d.width < 16 || d.height < 16 || d.width > 8192 || d.height > 8192 || d.spp < 1 || d.tiles < 1 || d.providers < 1 || d.providers > 16 {
 		return usageError{errors.New("want a picture of 16 to 8192 pixels a side, at least one path, one tile and 1 to 16 providers")}
 	}
@@ -98,33 +107,66 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	return d.run(cmd.Context(), cmd.OutOrStdout())
 }
 
-// marker says that a directory was made by the demo and may be made anew.
+// marker says that a directory was made by the demo and may be made anew. It
+// is locked as long as the demo runs.
 const marker = ".emet-demo"
 
-func (d *demo) freshDir() error {
-	if entries, err := os.ReadDir(d.dir); err == nil && len(entries) > 0 {
+// finished is there when a demo came to its end.
+const finished = "finished"
+
+// take makes the directory and takes it for this demo. What an earlier one
+// left, whose processes have ended by then, is removed.
+func (d *demo) take(ctx context.Context) (*keep.Hold, error) {
+	entries, err := os.ReadDir(d.dir)
+	if err == nil && len(entries) > 0 {
 		if _, err := os.Stat(filepath.Join(d.dir, marker)); err != nil {
-			return fmt.Errorf("%s is not empty and not of an earlier demo; name another with --dir", d.dir)
-		}
-		if err := os.RemoveAll(d.dir); err != nil {
-			return err
+			return nil, fmt.Errorf("%s is not empty and not of an earlier demo; name another with --dir", d.dir)
 		}
 	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(filepath.Join(d.dir, marker), nil, 0o600)
+	hold, err := keep.Take(ctx, d.dir, marker, func() {
+		fmt.Fprintln(d.w, "Processes of an earlier demo are ending; waiting for them")
+	})
+	if errors.Is(err, keep.ErrHeld) {
+		err = fmt.Errorf("%w; wait for it, end it, or name another directory with --dir", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	keep.Sweep(d.dir)
+	if _, err := os.Stat(filepath.Join(d.dir, finished)); err != nil && len(entries) > 0 {
+		fmt.Fprintf(d.w, "The demo in %s was cut off: beginning anew, with a new chain and without its debts\n", d.dir)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), marker) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, hold.Close())
+	}
+	return hold, nil
 }
 
-func (d *demo) run(ctx context.Context, result io.Writer) error {
+func (d *demo) run(ctx context.Context, result io.Writer) (err error) {
 	began := time.Now()
-	if err := d.freshDir(); err != nil {
+	hold, err := d.take(ctx)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer hold.Close() //nolint:errcheck // only locks
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	fleet := newFleet(d.dir)
+	fleet.leave, fleet.keeper = d.noRestart, keep.Keeper{Inherit: hold.Inherit(), Failed: func(err error) { cancel(err) }, News: d.lived}
 	defer fleet.stop()
+	defer func() { // what a process died of says more than what its end led to
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+	}()
 	fmt.Fprintf(d.w, "Starting a chain, a requestor and %d providers (logs and ledgers in %s)\n", d.providers, d.dir)
 	c, err := fleet.start(ctx, d.providers)
 	if err != nil {
@@ -136,14 +178,12 @@ func (d *demo) run(ctx context.Context, result io.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	settle, stop := context.WithTimeout(ctx, time.Minute)
-	defer stop()
-	if err := errors.Join(pool.AwaitInvoices(settle), pool.SettleNow(settle), pool.AwaitSettled(settle)); err != nil {
-		return fmt.Errorf("the picture is done, but not everything is paid: %w", err)
+	deals, err := d.settle(ctx, pool, fleet)
+	if err != nil {
+		return err
 	}
-	deals := pool.Deals()
-	if err := fleet.verified(settle, deals); err != nil {
-		return fmt.Errorf("a provider did not find its payment on the chain: %w", err)
+	if err := os.WriteFile(filepath.Join(d.dir, finished), nil, 0o600); err != nil {
+		return err
 	}
 	if d.asJSON {
 		return printJSON(result, map[string]any{"picture": d.out, "seconds": time.Since(began).Seconds(), "deals": deals})
@@ -151,10 +191,42 @@ func (d *demo) run(ctx context.Context, result io.Writer) error {
 	return d.report(result, deals, time.Since(began))
 }
 
+// settle waits until all deals are billed, paid, and found paid by those who
+// are to have the money.
+func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]rent.Deal, error) {
+	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
+	defer stop()
+	err := pool.AwaitInvoices(ctx)
+	if !d.noRestart {
+		late, stop := context.WithTimeout(ctx, lateBills)
+		_ = pool.AwaitLost(late)
+		stop()
+	}
+	if err := errors.Join(err, pool.SettleNow(ctx), pool.AwaitSettled(ctx)); err != nil {
+		return nil, fmt.Errorf("the picture is done, but not everything is paid: %w", err)
+	}
+	deals := pool.Deals()
+	if err := fleet.verified(ctx, deals); err != nil {
+		return nil, fmt.Errorf("a provider did not find its payment on the chain: %w", err)
+	}
+	return deals, nil
+}
+
+// lateBills is how long the invoices of deals that were broken off are awaited.
+const lateBills = 15 * time.Second
+
+// lived tells what happened to a process.
+func (d *demo) lived(name, what string) {
+	d.mu.Lock()
+	w := d.lines
+	d.mu.Unlock()
+	fmt.Fprintf(w, "%-12s %s\n", name, what)
+}
+
 // render rents a machine from every provider and lets them take tiles from one
 // queue. A tile whose machine fails goes back into the queue.
 func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error) {
-	files := &gsb.Client{URL: c.URL, AppKey: c.Key}
+	files := &gsb.Client{URL: c.URL, AppKey: c.Key, Patience: c.Patience}
 	image, err := files.Publish(ctx, bytes.NewReader(d.program), int64(len(d.program)))
 	if err != nil {
 		return nil, err
@@ -199,7 +271,9 @@ func (d *demo) startBar() *mpb.Progress {
 	}
 	p := mpb.New(mpb.WithOutput(out), mpb.WithWidth(48))
 	if onTerminal {
+		d.mu.Lock()
 		d.lines = p
+		d.mu.Unlock()
 	}
 	d.bar = p.AddBar(int64(d.tiles), mpb.PrependDecorators(decor.Name("tiles "), decor.CountersNoUnit("%d/%d")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
 	return p
@@ -301,16 +375,22 @@ func (d *demo) drain(ctx context.Context, m *rent.Machine, files *gsb.Client, qu
 	}
 }
 
+// tile renders one tile. A node that is killed meanwhile loses what moves
+// through it, and a runtime that is killed what it computes: both are done
+// again.
 func (d *demo) tile(ctx context.Context, m *rent.Machine, files *gsb.Client, t image.Rectangle) error {
 	name := "tile-" + tiles.Arg(t) + ".png"
-	_, err := m.Do(ctx, rent.Run("render", []string{
-		"-width", fmt.Sprint(d.width), "-height", fmt.Sprint(d.height), "-spp", fmt.Sprint(d.spp), "-tile", tiles.Arg(t), "-o", rent.Out + "/" + name,
-	}, nil))
-	if err != nil {
-		return err
-	}
 	path := filepath.Join(d.dir, name)
-	if err := download(ctx, m, files, path); err != nil {
+	err := again(ctx, func() error {
+		_, err := m.Do(ctx, rent.Run("render", []string{
+			"-width", fmt.Sprint(d.width), "-height", fmt.Sprint(d.height), "-spp", fmt.Sprint(d.spp), "-tile", tiles.Arg(t), "-o", rent.Out + "/" + name,
+		}, nil))
+		return err
+	})
+	if err == nil {
+		err = again(ctx, func() error { return download(ctx, m, files, path) })
+	}
+	if err != nil {
 		return err
 	}
 	defer os.Remove(path) //nolint:errcheck // it is part of the picture now
@@ -325,6 +405,17 @@ func (d *demo) tile(ctx context.Context, m *rent.Machine, files *gsb.Client, t i
 	defer d.mu.Unlock()
 	d.parts = append(d.parts, tiles.Tile{At: t, PNG: content})
 	return nil
+}
+
+// again does what may be done twice until it is done, three times at most. A
+// machine that is lost is not asked again.
+func again(ctx context.Context, do func() error) error {
+	for tries := 1; ; tries++ {
+		err := do()
+		if err == nil || tries == 3 || ctx.Err() != nil || errors.Is(err, rent.ErrLost) {
+			return err
+		}
+	}
 }
 
 func (d *demo) assemble() error {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/emet-node/emet/cmd/emet/keep"
 )
 
 // version is set by the build.
@@ -46,6 +48,7 @@ func (e codedError) Unwrap() error { return e.error }
 func execute(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	keep.Limit(ctx)
 	root := newRoot()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)

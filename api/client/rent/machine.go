@@ -153,12 +153,13 @@ func (m *Machine) ended(lost bool) {
 	defer m.pool.mu.Unlock()
 	m.deal.over = true
 	if lost {
-		m.deal.Lost, m.pool.failed[m.deal.Provider] = true, true
+		m.deal.Lost = true
+		m.pool.failed[m.deal.Provider]++
 	}
 }
 
-// Abandon ends the agreement with a provider that failed; nothing is rented
-// from it again by this pool.
+// Abandon ends the agreement with a provider that failed. From one that fails
+// again and again this pool rents nothing any more.
 func (m *Machine) Abandon(why string) {
 	m.over = true
 	m.ended(true)

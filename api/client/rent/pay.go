@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/emet-node/emet/api/client"
@@ -62,6 +63,10 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	}
 	err := insist(ctx, accept)
 	p.mu.Lock()
+	if !slices.Contains(p.order, deal) { // never approved, as far as we know
+		deal.over, deal.Lost = true, true
+		p.order = append(p.order, deal)
+	}
 	news := News{What: what, Provider: deal.Name, Agreement: deal.Agreement, Detail: d.TotalDue + d.Amount}
 	switch {
 	case err != nil:
@@ -111,6 +116,12 @@ func (p *Pool) deal(agreement string) *Deal {
 // ends. Of one that was broken off none is awaited.
 func (p *Pool) AwaitInvoices(ctx context.Context) error {
 	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" || d.Lost })
+}
+
+// AwaitLost waits until an invoice has come for every agreement that was broken
+// off, too, or ctx ends: a provider that comes back bills what it did.
+func (p *Pool) AwaitLost(ctx context.Context) error {
+	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" })
 }
 
 func (p *Pool) await(ctx context.Context, ok func(*Deal) bool) error {

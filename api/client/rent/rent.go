@@ -45,18 +45,19 @@ type Pool struct {
 
 	allocation client.Allocation
 	demand     client.Offering
-	demandID   string
 	platform   string
 
 	drafts chan draft
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu     sync.Mutex
-	failed map[string]bool // providers that broke a deal
-	deals  map[string]*Deal
-	order  []*Deal
-	bills  chan struct{} // closed and remade at each change of a bill
+	mu       sync.Mutex
+	demandID string
+	waiting  int              // callers of Rent
+	failed   map[string]int   // how often a provider broke a deal
+	deals    map[string]*Deal // also those that were never approved
+	order    []*Deal
+	bills    chan struct{} // closed and remade at each change of a bill
 }
 
 // draft is a provider's answer to our counter: it may become an agreement.
@@ -93,7 +94,7 @@ func Open(ctx context.Context, c *client.Client, session string, w Wish, watch f
 	}
 	p := &Pool{
 		c: c, wish: w.withDefaults(), watch: watch, session: session, drafts: make(chan draft, 64),
-		failed: make(map[string]bool), deals: make(map[string]*Deal), bills: make(chan struct{}),
+		failed: make(map[string]int), deals: make(map[string]*Deal), bills: make(chan struct{}),
 	}
 	if err := p.publish(ctx); err != nil {
 		p.release()
@@ -142,10 +143,50 @@ func (p *Pool) publish(ctx context.Context) error {
 		return err
 	}
 	p.demand = p.text(d)
-	if p.demandID, err = p.c.Subscribe(ctx, p.demand); err != nil {
+	id, err := p.c.Subscribe(ctx, p.demand)
+	if err != nil {
 		return fmt.Errorf("publish the demand: %w", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.demandID = id
 	return nil
+}
+
+// renew publishes the demand anew: providers whose deal was broken off, or
+// whose answer was lost with a node that was killed, see it as a new one.
+func (p *Pool) renew(ctx context.Context) error {
+	old := p.demandNow()
+	id, err := p.c.Subscribe(ctx, p.demand)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.demandID = id
+	p.mu.Unlock()
+	if err := p.c.Unsubscribe(ctx, old); err != nil && client.StatusOf(err) < 400 {
+		return err
+	}
+	return nil
+}
+
+func (p *Pool) demandNow() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.demandID
+}
+
+// wants says whether somebody waits for a machine.
+func (p *Pool) wants() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0 && len(p.drafts) == 0
+}
+
+func (p *Pool) wait(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting += n
 }
 
 func (p *Pool) text(d client.Decoration) client.Offering {
@@ -174,23 +215,36 @@ func (p *Pool) negotiate(ctx context.Context) {
 	for k, v := range p.demand.Properties {
 		chosen.Properties[k] = v
 	}
+	heard, dry := time.Now(), firstDry
 	for ctx.Err() == nil {
-		events, err := p.c.DemandEvents(ctx, p.demandID, 5*time.Second)
-		if err != nil {
-			if client.StatusOf(err) == 404 || ctx.Err() != nil {
-				return
+		events, err := p.c.DemandEvents(ctx, p.demandNow(), 2*time.Second)
+		gone := client.StatusOf(err) == 404
+		if len(events) > 0 || !p.wants() {
+			heard = time.Now()
+		}
+		if p.wants() && (gone || time.Since(heard) > dry) {
+			if err = p.renew(ctx); err == nil {
+				heard, dry = time.Now(), min(2*dry, longestDry)
 			}
+		}
+		if err != nil {
 			pause(ctx, time.Second)
 			continue
 		}
 		for _, e := range events {
-			if e.Proposal == nil {
-				continue
+			if e.Proposal != nil {
+				p.answer(ctx, *e.Proposal, chosen)
 			}
-			p.answer(ctx, *e.Proposal, chosen)
 		}
 	}
 }
+
+// A demand that nobody answers, though a machine is wanted, is published anew
+// after some time, and then after longer ones.
+const (
+	firstDry   = 4 * time.Second
+	longestDry = time.Minute
+)
 
 func (p *Pool) answer(ctx context.Context, prop client.Proposal, chosen client.Offering) {
 	if prop.State == "Draft" {
@@ -204,7 +258,7 @@ func (p *Pool) answer(ctx context.Context, prop client.Proposal, chosen client.O
 		return
 	}
 	p.watch(News{What: "proposal", Provider: nameOf(prop)})
-	if _, err := p.c.Counter(ctx, p.demandID, prop.ID, chosen); err != nil && ctx.Err() == nil {
+	if _, err := p.c.Counter(ctx, p.demandNow(), prop.ID, chosen); err != nil && ctx.Err() == nil {
 		p.watch(News{What: "refused", Provider: nameOf(prop), Detail: err.Error()})
 	}
 }
@@ -220,8 +274,12 @@ func nameOf(p client.Proposal) string {
 func (p *Pool) isFailed(provider string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed[provider]
+	return p.failed[provider] >= mostFailures
 }
+
+// mostFailures is how many deals a provider may break before nothing is rented
+// from it any more: one that was killed comes back.
+const mostFailures = 3
 
 // ErrBudget says that the account does not allow the budget.
 var ErrBudget = errors.New("the budget was refused")
@@ -236,6 +294,8 @@ func (p *Pool) Rent(ctx context.Context) (*Machine, error) { return p.RentUnless
 // RentUnless is Rent that returns nothing when stop is closed before a machine
 // was found.
 func (p *Pool) RentUnless(ctx context.Context, stop <-chan struct{}) (*Machine, error) {
+	p.wait(1)
+	defer p.wait(-1)
 	var last error
 	for {
 		select {
@@ -247,7 +307,9 @@ func (p *Pool) RentUnless(ctx context.Context, stop <-chan struct{}) (*Machine, 
 			if p.isFailed(d.proposal.Issuer) {
 				continue
 			}
+			p.wait(-1)
 			m, err := p.sign(ctx, d)
+			p.wait(1)
 			if err == nil {
 				return m, nil
 			}
@@ -263,17 +325,19 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.c.Confirm(ctx, id, p.session); err != nil {
-		return nil, err
-	}
-	if err := p.c.WaitApproval(ctx, id, 15*time.Second); err != nil {
-		p.back(ctx, id)
-		return nil, err
-	}
 	deal := &Deal{Agreement: id, Provider: d.proposal.Issuer, Name: nameOf(d.proposal)}
 	_ = json.Unmarshal(d.proposal.Properties["golem.com.usage.vector"], &deal.Counters)
 	p.mu.Lock()
-	p.deals[id] = deal
+	p.deals[id] = deal // its bills are ours, whatever comes of it
+	p.mu.Unlock()
+	if err = p.c.Confirm(ctx, id, p.session); err == nil {
+		err = p.c.WaitApproval(ctx, id, 15*time.Second)
+	}
+	if err != nil {
+		p.back(ctx, id)
+		return nil, err
+	}
+	p.mu.Lock()
 	p.order = append(p.order, deal)
 	p.mu.Unlock()
 	p.watch(News{What: "agreement", Provider: deal.Name, Agreement: id})
@@ -318,7 +382,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *Pool) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = p.c.Unsubscribe(ctx, p.demandID)
+	_ = p.c.Unsubscribe(ctx, p.demandNow())
 	for _, d := range p.Deals() {
 		if !d.over {
 			_ = p.c.Terminate(ctx, d.Agreement, "Cancelled")

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -28,12 +29,16 @@ type Transfer struct {
 	// URL names the file to the other side, "gftp://<node>/<name>".
 	URL string
 
-	client *Client
+	client     *Client
+	name       string
+	components []string
+	done       chan struct{}
+	err        error // valid after done
+
+	mu     sync.Mutex
 	path   string
 	conn   *websocket.Conn
-	done   chan struct{}
-	err    error // valid after done
-	once   sync.Once
+	closed bool
 }
 
 // Done is closed when the transfer is over: a received file is complete, or
@@ -48,37 +53,115 @@ func (t *Transfer) Err() error {
 
 // Close gives the address back and ends the connection.
 func (t *Transfer) Close() error {
+	t.mu.Lock()
+	first := !t.closed
+	t.closed = true
+	conn, path := t.conn, t.path
+	t.mu.Unlock()
 	var err error
-	t.once.Do(func() {
+	if first {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		err = t.client.do(ctx, http.MethodDelete, t.path, nil, nil)
-		_ = t.conn.Close()
-	})
+		err = t.client.do(ctx, http.MethodDelete, path, nil, nil)
+		_ = conn.Close()
+	}
 	<-t.done
 	return err
 }
 
-func (t *Transfer) run(h handler) {
+// connect binds the address, if it is not bound, and dials its socket.
+func (t *Transfer) connect(ctx context.Context) error {
+	on := "/public/gftp/" + t.name
+	var bound struct {
+		ServicesID string `json:"servicesId"`
+	}
+	body := map[string]any{"listen": map[string]any{"on": on, "components": t.components}}
+	err := t.client.do(ctx, http.MethodPost, "/gsb-api/v1/services", body, &bound)
+	var answer *statusError
+	if errors.As(err, &answer) && t.path != "" {
+		err = nil // it is bound still: only the connection was lost
+	}
+	if err != nil {
+		return err
+	}
+	path := t.path
+	if bound.ServicesID != "" {
+		path = "/gsb-api/v1/services/" + url.PathEscape(bound.ServicesID)
+	}
+	conn, err := t.client.dial(ctx, path)
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", t.name, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return errors.Join(errClosed, conn.Close())
+	}
+	t.path, t.conn = path, conn
+	return nil
+}
+
+var errClosed = errors.New("the transfer was closed")
+
+// run answers requests until the transfer is over. One that lasts outlives the
+// connection to the node.
+func (t *Transfer) run(h handler, lasting bool) {
 	defer close(t.done)
-	t.err = fmt.Errorf("%s: %w", t.URL, ErrInterrupted)
 	for {
-		_, frame, err := t.conn.ReadMessage()
-		if err != nil {
+		finished, err := t.serve(h)
+		switch {
+		case finished:
 			return
-		}
-		answer, finished, err := reply(h, frame)
-		if err != nil {
+		case err != nil:
 			t.err = fmt.Errorf("%s: %w", t.URL, err)
-			_ = t.conn.Close()
+			return
+		case !lasting || t.again() != nil:
+			t.err = fmt.Errorf("%s: %w", t.URL, ErrInterrupted)
 			return
 		}
-		if t.conn.WriteMessage(websocket.BinaryMessage, answer) != nil {
-			return
+	}
+}
+
+// again connects once more after the connection was lost.
+func (t *Transfer) again() error {
+	ctx, cancel := context.WithTimeout(context.Background(), t.client.Patience)
+	defer cancel()
+	return t.client.patiently(ctx, func() error {
+		t.mu.Lock()
+		closed := t.closed
+		t.mu.Unlock()
+		if closed {
+			return errClosed
 		}
-		if finished {
-			t.err = nil
-			return
+		return t.connect(ctx)
+	})
+}
+
+// serve answers the requests of one connection until it ends. An error is an
+// answer that cannot be given.
+func (t *Transfer) serve(h handler) (finished bool, err error) {
+	t.mu.Lock()
+	conn := t.conn
+	t.mu.Unlock()
+	defer func() {
+		if !finished { // else what was said last may still be on its way
+			_ = conn.Close()
+		}
+	}()
+	for {
+		_, frame, err := conn.ReadMessage()
+		if err != nil {
+			return false, nil
+		}
+		answer, last, err := reply(h, frame)
+		if err != nil {
+			return false, err
+		}
+		if conn.WriteMessage(websocket.BinaryMessage, answer) != nil {
+			return false, nil
+		}
+		if last {
+			return true, nil
 		}
 	}
 }
