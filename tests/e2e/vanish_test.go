@@ -233,11 +233,12 @@ func TestAnIdleAgreementEnds(t *testing.T) {
 	}
 }
 
-// The demo finishes its picture though one of its providers is killed.
+// The demo finishes its picture though one of its providers is killed and stays
+// away.
 func TestThePictureGetsDone(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
-	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=3s"}, "demo", "--program", built.render, "--dir", dir, "--json",
+	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=3s"}, "demo", "--program", built.render, "--dir", dir, "--json", "--no-restart",
 		"--width", "240", "--height", "160", "--tiles", "30", "--spp", "20", "--providers", "2")
 	var victim int
 	eventually(t, time.Minute, "the first provider works:\n"+p.out.String(), func() bool {
