@@ -24,10 +24,13 @@ import (
 func newDevCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a local network for developing clients", Args: cobra.NoArgs,
-		Long: `dev runs a requestor, its providers and a chain in one process, with nothing to
-configure: clients take the lines it prints and work as they would on the real
-network. The payment networks hoodi and holesky are served by the chain, and
-the requestor's account is funded.`,
+		Long: `dev runs a requestor, its providers and a chain, with nothing to configure:
+clients take the lines it prints and work as they would on the real network. The
+payment networks hoodi and holesky are served by the chain, and the requestor's
+account is funded.
+
+The network is one process. When that is killed, it is started again where it
+was, and the printed lines stay valid.`,
 		Example: `  emet dev
   eval "$(emet dev --port 0 2>/dev/null | sed '/READY/q')"
   emet dev -d ./network --providers 4`,
@@ -37,6 +40,11 @@ the requestor's account is funded.`,
 	f.Int("port", 7465, "port of the REST interface, 0 = any free one")
 	f.Int("providers", 2, "number of providers")
 	f.String("log-level", "warn", "debug, info, warn or error")
+	f.Bool("kept", false, "be the network, for the emet that starts it again")
+	f.Bool("temporary", false, "remove the directory when the keeper is gone")
+	for _, name := range []string{"kept", "temporary"} {
+		_ = f.MarkHidden(name) // they are there
+	}
 	return cmd
 }
 
@@ -57,82 +65,81 @@ func runDev(cmd *cobra.Command, _ []string) error {
 		c.set("log.level", "warn", "dev")
 	}
 	dir, _ := cmd.Flags().GetString("datadir")
-	d, err := startDev(cmd.Context(), devOptions{
-		Dir: dir, Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Providers: providers, Logger: newLogger(c),
-	})
+	if kept, _ := cmd.Flags().GetBool("kept"); kept {
+		return runKept(cmd, devOptions{
+			Dir: dir, Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Providers: providers, Logger: newLogger(c),
+		})
+	}
+	n, err := startLocal(cmd.Context(), localOptions{Dir: dir, Port: port, Providers: providers, Level: c.String("log.level"), Stderr: cmd.ErrOrStderr(), News: func(name, what string) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", name, what)
+	}})
 	if err != nil {
 		return err
 	}
-	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\nREADY\n", d.URL, d.Key)
+	fmt.Fprintf(cmd.OutOrStdout(), "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\nREADY\n", n.Client.URL, n.Client.Key)
 	notifyReady()
+	return n.Wait(cmd.Context())
+}
+
+// runKept is the network itself.
+func runKept(cmd *cobra.Command, o devOptions) error {
+	if temporary, _ := cmd.Flags().GetBool("temporary"); temporary {
+		keeper := os.Getppid()
+		defer func() {
+			if os.Getppid() != keeper { // it was killed: nobody else removes it
+				_ = os.RemoveAll(o.Dir)
+			}
+		}()
+	}
+	d, err := startDev(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\nREADY\n", d.URL, d.Key)
 	return d.Wait()
 }
 
 // devOptions say how a local network is set up.
 type devOptions struct {
-	Dir       string // "" = a temporary one that is removed
+	Dir       string
 	Listen    string
 	Providers int
 	Logger    *slog.Logger
-	// Linger lets the network run until Stop, though the context of the start
-	// ends: whoever rents there can leave in good order.
-	Linger bool
 }
 
 // devNet is a local network in this process.
 type devNet struct {
 	URL, Key string
 
-	node   *node.Node
-	done   chan error
-	cancel context.CancelFunc
+	node *node.Node
+	done chan error
 }
 
 // startDev starts a network and returns when a client can use it. It runs
-// until ctx ends, unless it is to linger, or Stop.
-func startDev(starting context.Context, o devOptions) (*devNet, error) {
-	temporary := o.Dir == ""
-	if temporary {
-		dir, err := os.MkdirTemp("", "emet-dev-")
-		if err != nil {
-			return nil, err
-		}
-		o.Dir = dir
-	}
-	forget := func() {
-		if temporary {
-			_ = os.RemoveAll(o.Dir)
-		}
-	}
+// until ctx ends.
+func startDev(ctx context.Context, o devOptions) (*devNet, error) {
 	chains, err := dev.Start(dev.Config{Dir: filepath.Join(o.Dir, "chain")})
 	if err != nil {
-		forget()
 		return nil, fmt.Errorf("development chain: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(starting))
-	if !o.Linger {
-		context.AfterFunc(starting, cancel)
-	}
+	ctx, cancel := context.WithCancel(ctx)
 	n, err := node.Open(ctx, devNodeOptions(o, chains))
 	if err != nil {
 		cancel()
 		_ = chains.Close()
-		forget()
 		return nil, openError(err)
 	}
-	d := &devNet{URL: n.URL(), node: n, done: make(chan error, 1), cancel: cancel}
+	d := &devNet{URL: n.URL(), node: n, done: make(chan error, 1)}
 	go func() {
+		defer cancel()
 		err := n.Run(ctx)
 		stop, cancelStop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancelStop()
 		n.EndUnits(stop)
-		err = errors.Join(err, n.Close(), chains.Close())
-		forget()
-		d.done <- err
+		d.done <- errors.Join(err, n.Close(), chains.Close())
 		close(d.done)
 	}()
-	if err := d.prepare(starting, chains, o.Providers); err != nil {
+	if err := d.prepare(ctx, chains, o.Providers); err != nil {
 		cancel()
 		return nil, errors.Join(err, d.Wait())
 	}
@@ -196,12 +203,6 @@ func (d *devNet) prepare(ctx context.Context, chains *dev.Chains, providers int)
 
 // Wait waits until the network has stopped.
 func (d *devNet) Wait() error { return <-d.done }
-
-// Stop ends the network and everything that it started.
-func (d *devNet) Stop() error {
-	d.cancel()
-	return d.Wait()
-}
 
 func newDevchainCommand() *cobra.Command {
 	cmd := &cobra.Command{

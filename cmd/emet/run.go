@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +31,7 @@ func newRunCommand() *cobra.Command {
 output and exit code become the command's own.
 
 It uses the node that YAGNA_API_URL and YAGNA_APPKEY name. Without an app-key it
-starts a requestor, a provider and a chain in this process, for this one run.
+starts a requestor, a provider and a chain for this one run.
 
 Files given with --in are in /golem/in on the machine, under their names. Files
 named with --out are taken from /golem/out there.`,
@@ -84,14 +83,19 @@ func runRun(cmd *cobra.Command, args []string) error {
 	c := &client.Client{URL: envOr("YAGNA_API_URL", "http://127.0.0.1:7465"), Key: os.Getenv("YAGNA_APPKEY")}
 	if c.Key == "" {
 		fmt.Fprintln(j.progress, "No YAGNA_APPKEY is set: starting a requestor, a provider and a chain for this run.")
-		d, err := startDev(ctx, devOptions{Listen: "127.0.0.1:0", Providers: 1, Logger: slog.New(slog.DiscardHandler), Linger: true})
+		d, err := startLocal(ctx, localOptions{Providers: 1, Level: "error", News: j.lived})
 		if err != nil {
 			return err
 		}
-		defer d.Stop() //nolint:errcheck // the run has ended either way
-		c.URL, c.Key, j.local = d.URL, d.Key, true
+		defer d.Stop()
+		c, j.local = d.Client, true
+		ctx, cancel = d.Until(ctx)
+		defer cancel()
 	}
 	res, err := j.run(ctx, c)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errNetworkLost) {
+		return cause
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("not done after %s (--timeout): %w", timeout, err)
 	}
@@ -182,7 +186,7 @@ func (j *job) run(ctx context.Context, c *client.Client) (*outcome, error) {
 	if _, err := c.Me(ctx); err != nil {
 		return nil, err
 	}
-	files := &gsb.Client{URL: c.URL, AppKey: c.Key}
+	files := &gsb.Client{URL: c.URL, AppKey: c.Key, Patience: c.Patience}
 	image, err := files.Publish(ctx, bytes.NewReader(j.program), int64(len(j.program)))
 	if err != nil {
 		return nil, fmt.Errorf("publish the program: %w", err)
@@ -253,7 +257,7 @@ func (j *job) leave(ctx context.Context, pool *rent.Pool, m *rent.Machine) {
 // work moves files, runs the program and brings files back.
 func (j *job) work(ctx context.Context, m *rent.Machine, files *gsb.Client) (*outcome, error) {
 	for _, path := range j.in {
-		if err := upload(ctx, m, files, path); err != nil {
+		if err := j.move(ctx, func() error { return upload(ctx, m, files, path) }); err != nil {
 			return nil, err
 		}
 	}
@@ -275,13 +279,25 @@ func (j *job) work(ctx context.Context, m *rent.Machine, files *gsb.Client) (*ou
 		return res, nil
 	}
 	for _, path := range j.out {
-		if err := download(ctx, m, files, path); err != nil {
+		if err := j.move(ctx, func() error { return download(ctx, m, files, path) }); err != nil {
 			return nil, err
 		}
 		res.Files = append(res.Files, path)
 	}
 	return res, nil
 }
+
+// move moves a file. The network of this run may have been killed meanwhile:
+// then it is moved again.
+func (j *job) move(ctx context.Context, do func() error) error {
+	if !j.local {
+		return do()
+	}
+	return again(ctx, do)
+}
+
+// lived tells what happened to the network of this run.
+func (j *job) lived(name, what string) { fmt.Fprintf(j.progress, "%s %s\n", name, what) }
 
 func deref(s *string) string {
 	if s == nil {

@@ -217,7 +217,14 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s := perform(t, filepath.Join(t.TempDir(), "d"))
+	dir := t.TempDir()
+	if keep := os.Getenv("E2E_KEEP"); keep != "" { // for a look at the logs
+		if dir, err = os.MkdirTemp(keep, "demo-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log(dir)
+	s := perform(t, filepath.Join(dir, "d"))
 	victims := []string{"\x00devchain\x00", "d/requestor\x00", "d/provider-1\x00", "exe-unit\x00", "runtime-wasm\x00"}
 	eventually(t, time.Minute, "somebody works:\n"+s.out.String(), func() bool { return len(s.processes("exe-unit\x00")) > 0 })
 	began := time.Now()

@@ -17,6 +17,7 @@ var ErrHeld = errors.New("the directory is in use")
 // Hold is a directory in use by one keeper and its processes. Both locks end
 // with the processes that hold them, however those end.
 type Hold struct {
+	dir    string
 	own    *os.File // locked by us alone
 	shared *os.File // locked as long as one of our processes lives
 }
@@ -30,7 +31,7 @@ func Take(ctx context.Context, dir, name string, waiting func()) (*Hold, error) 
 	if err != nil {
 		return nil, err
 	}
-	h := &Hold{own: own}
+	h := &Hold{dir: dir, own: own}
 	if !lock(own) {
 		pid, _ := os.ReadFile(own.Name())
 		return nil, errors.Join(fmt.Errorf("%s: %w by process %s", dir, ErrHeld, strings.TrimSpace(string(pid))), h.Close())
@@ -68,6 +69,9 @@ func (h *Hold) await(ctx context.Context, dir string, waiting func()) error {
 	}
 	return nil
 }
+
+// Dir is the directory that is held.
+func (h *Hold) Dir() string { return h.dir }
 
 // Inherit is what processes hold open for as long as they live.
 func (h *Hold) Inherit() []*os.File { return []*os.File{h.shared} }

@@ -6,9 +6,11 @@ package keep
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"sync"
 	"syscall"
@@ -33,8 +35,12 @@ type Process struct {
 	Args  func(ports []int) []string
 	Ports int
 	Env   []string // beyond our own
-	Log   string   // file for its standard error, "" = ours
-	Once  bool     // it is not started again once it has been ready
+	Log   string   // file for its standard error
+	// Stderr gets the standard error of a process without a Log, from the
+	// moment on that it is ready. What a life said before goes into the error
+	// when the process cannot live.
+	Stderr io.Writer
+	Once   bool // it is not started again once it has been ready
 }
 
 // Keeper keeps processes alive. Its fields are set before the first Start.
@@ -62,12 +68,14 @@ type Child struct {
 	mu    sync.Mutex
 	ports []int
 	cmd   *exec.Cmd
+	words *words // on standard error, of a process without a log
 	said  map[string]string
 }
 
 // Start runs a process until it is told to end, and returns when it is ready
 // for the first time. A process that ends before is started again as well, at
-// other ports in case that its own were taken.
+// other ports in case that its own were taken. One that refuses to start
+// though it has no ports of our choice is not asked again.
 func (k *Keeper) Start(ctx context.Context, p Process) (*Child, error) {
 	c := &Child{p: p, k: k, ready: make(chan struct{}), over: make(chan struct{})}
 	k.mu.Lock()
@@ -172,13 +180,30 @@ func (c *Child) keep() {
 		case wasReady && c.p.Once:
 			c.k.news(c.p.Name, how+"; not started again")
 			return
-		case early >= mostEarly:
-			c.fail(fmt.Errorf("%s does not start: it ended %d times before it was ready, the last time it %s%s", c.p.Name, early, how, c.tail()))
+		case early >= mostEarly, !c.wasReady() && c.p.Ports == 0 && cmd.ProcessState.Exited():
+			c.fail(fmt.Errorf("%s does not start: it %s before it was ready%s%s", c.p.Name, how, times(early), c.tail()))
 			return
 		case wasReady:
 			c.k.news(c.p.Name, how+"; started again")
 		}
 		c.k.pause(backoff(short))
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf(", and so for %d times", n)
+}
+
+// wasReady says whether the process was ready in any of its lives.
+func (c *Child) wasReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -224,11 +249,13 @@ func howEnded(s *os.ProcessState) string {
 const keptVar = "EMET_KEPT"
 
 // Limit lets a kept process that was told to end do so within twenty seconds:
-// when its keeper was killed, nobody else is there to end it.
+// when its keeper was killed, nobody else is there to end it, or to read what
+// it says.
 func Limit(told context.Context) {
 	if os.Getenv(keptVar) == "" {
 		return
 	}
+	signal.Ignore(syscall.SIGPIPE) // our words may have no reader any more
 	context.AfterFunc(told, func() {
 		time.Sleep(20 * time.Second)
 		slog.Error("the process does not end in good order")

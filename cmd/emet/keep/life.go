@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -28,8 +29,8 @@ func (c *Child) begin() (*exec.Cmd, *os.File, error) {
 	}
 	defer w.Close() //nolint:errcheck // the child has its own
 	cmd := exec.Command(exe, c.p.Args(ports)...)
-	cmd.Env = append(append(os.Environ(), c.p.Env...), keptVar+"=1")
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = w, os.Stderr, c.k.Inherit
+	cmd.Env = append(append(os.Environ(), c.p.Env...), keptVar+"=1", "NOTIFY_SOCKET=")
+	cmd.Stdout, cmd.ExtraFiles = w, c.k.Inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if c.p.Log != "" {
 		log, err := os.OpenFile(c.p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -39,6 +40,9 @@ func (c *Child) begin() (*exec.Cmd, *os.File, error) {
 		}
 		defer log.Close() //nolint:errcheck // the child has its own
 		cmd.Stderr = log
+	} else {
+		c.words = &words{to: c.p.Stderr}
+		cmd.Stderr, cmd.WaitDelay = c.words, 100*time.Millisecond
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,10 +61,8 @@ func (c *Child) begin() (*exec.Cmd, *os.File, error) {
 // choosePorts are the ports of the next life: those of the last one, if that
 // was ready, else free ones.
 func (c *Child) choosePorts() ([]int, error) {
-	select {
-	case <-c.ready:
+	if c.wasReady() {
 		return c.ports, nil
-	default:
 	}
 	var err error
 	c.ports, err = Ports(c.p.Ports)
@@ -102,6 +104,9 @@ func (c *Child) listen(r io.Reader, ready chan struct{}) {
 		line := strings.TrimPrefix(b.Text(), "export ")
 		if line == "READY" {
 			c.isReady(said)
+			if c.words != nil {
+				c.words.pass()
+			}
 			close(ready)
 			break
 		}
@@ -123,15 +128,58 @@ func (c *Child) isReady(said map[string]string) {
 	}
 }
 
-// tail is the end of a child's log as part of an error.
+// tail is the end of what a child wrote, as part of an error.
 func (c *Child) tail() string {
-	if c.p.Log == "" {
-		return ""
+	where, b := "it", []byte(nil)
+	if c.p.Log != "" {
+		where = "its log " + c.p.Log
+		b, _ = os.ReadFile(c.p.Log)
+	} else {
+		b = c.words.kept()
 	}
-	b, err := os.ReadFile(c.p.Log)
-	if err != nil || len(bytes.TrimSpace(b)) == 0 {
-		return "; its log " + c.p.Log + " is empty"
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 {
+		return "; " + where + " says nothing"
 	}
-	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
-	return "; its log " + c.p.Log + " ends so:\n" + string(bytes.Join(lines[max(0, len(lines)-5):], []byte("\n")))
+	lines := bytes.Split(b, []byte("\n"))
+	return "; " + where + " says:\n" + string(bytes.Join(lines[max(0, len(lines)-5):], []byte("\n")))
+}
+
+// words are what a life writes: kept until it is ready, then passed on.
+type words struct {
+	mu      sync.Mutex
+	to      io.Writer
+	passing bool
+	b       bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.passing {
+		return w.to.Write(p)
+	}
+	if w.b.Len() > 1<<20 {
+		w.b.Reset()
+	}
+	return w.b.Write(p)
+}
+
+// pass passes on what was kept and what will come.
+func (w *words) pass() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.to == nil {
+		w.to = io.Discard
+	}
+	w.passing = true
+	_, _ = w.to.Write(w.b.Bytes())
+	w.b.Reset()
+}
+
+func (w *words) kept() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.b.Bytes())
 }
