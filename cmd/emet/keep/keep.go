@@ -5,6 +5,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -86,11 +87,16 @@ func (k *Keeper) Start(ctx context.Context, p Process) (*Child, error) {
 	case <-c.ready:
 		return c, nil
 	case <-c.over:
+		if c.err == nil {
+			return nil, fmt.Errorf("%s is not started: %w", p.Name, errStopped)
+		}
 		return nil, c.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%s did not start: %w", p.Name, context.Cause(ctx))
 	}
 }
+
+var errStopped = errors.New("everything is being ended")
 
 // Said is what the process printed before READY when it was ready for the
 // first time: "export K=V" and "name value" lines.

@@ -43,7 +43,9 @@ func (s State) finish(id string, r es.Recorded) State {
 	return s.change(id, func(w *work) { w.done = true })
 }
 
-// invoice asks for the one invoice when all is over, also over nothing.
+// invoice asks for the one invoice when all is over, also over nothing. It names
+// the activities that were measured: of one whose exe-unit could not be started
+// the requestor may know nothing, and would refuse the bill.
 func (s State) invoice(r es.Recorded) State {
 	if !s.finished() || s.asked || s.invoiced {
 		return s
@@ -51,7 +53,9 @@ func (s State) invoice(r es.Recorded) State {
 	var total money.Amount
 	ids := make([]string, 0, len(s.activities))
 	for _, w := range s.activities {
-		total, ids = total.Add(w.cost), append(ids, w.id)
+		if w.billable {
+			total, ids = total.Add(w.cost), append(ids, w.id)
+		}
 	}
 	due := s.timeout
 	if due == 0 {
