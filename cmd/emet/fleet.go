@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,8 +37,12 @@ const clientPatience = time.Minute
 // start brings up chain, requestor and providers and returns a client of the
 // requestor, whose account is funded.
 func (f *fleet) start(ctx context.Context, providers int) (*client.Client, error) {
+	scratch := filepath.Join(f.dir, "tmp") // a chain that is killed leaves something there
+	if err := os.MkdirAll(scratch, 0o700); err != nil {
+		return nil, err
+	}
 	chain, err := f.keeper.Start(ctx, keep.Process{
-		Name: "chain", Ports: 1, Log: f.log("chain"), Args: func(ports []int) []string {
+		Name: "chain", Ports: 1, Log: f.log("chain"), Env: []string{"TMPDIR=" + scratch}, Args: func(ports []int) []string {
 			return []string{"devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", ports[0]), "--network", "hoodi", "-d", filepath.Join(f.dir, "chain")}
 		},
 	})
@@ -139,4 +144,5 @@ func (f *fleet) verified(ctx context.Context, deals []rent.Deal) error {
 func (f *fleet) stop() {
 	f.keeper.Stop()
 	keep.Sweep(f.dir)
+	_ = os.RemoveAll(filepath.Join(f.dir, "tmp"))
 }

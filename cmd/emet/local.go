@@ -74,6 +74,9 @@ func startLocal(ctx context.Context, o localOptions) (n *localNet, err error) {
 
 func (n *localNet) process(o localOptions) keep.Process {
 	p := keep.Process{Name: "the network", Stderr: o.Stderr}
+	if n.temp != "" { // what a killed process leaves goes with all the rest
+		p.Env = []string{"TMPDIR=" + n.temp}
+	}
 	if o.Port == 0 {
 		p.Ports = 1
 	}

@@ -45,7 +45,7 @@ func perform(t *testing.T, dir string, more ...string) *show {
 		t.Fatal(err)
 	}
 	args := append([]string{
-		"demo", "--program", built.render, "--dir", dir, "--json", "--width", "240", "--height", "160", "--tiles", "24", "--spp", "20", "--providers", "2",
+		"demo", "--program", built.render, "--dir", dir, "--width", "240", "--height", "160", "--tiles", "24", "--spp", "20", "--providers", "2",
 	}, more...)
 	s := &show{begin(t, []string{"TMPDIR=" + mark}, args...), dir, mark}
 	t.Cleanup(func() {
@@ -54,6 +54,12 @@ func perform(t *testing.T, dir string, more ...string) *show {
 		}
 	})
 	return s
+}
+
+// works waits until a machine of the demo works.
+func (s *show) works() {
+	s.t.Helper()
+	eventually(s.t, time.Minute, "somebody works:\n"+s.out.String(), func() bool { return len(s.processes("runtime-wasm\x00")) > 0 })
 }
 
 // processes lists those of a demo whose command line has a piece of text; the
@@ -211,7 +217,7 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
-	calm := perform(t, filepath.Join(t.TempDir(), "calm"))
+	calm := perform(t, filepath.Join(t.TempDir(), "calm"), "--json")
 	want, err := os.ReadFile(calm.result(90 * time.Second).Picture)
 	if err != nil {
 		t.Fatal(err)
@@ -224,9 +230,9 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 		}
 	}
 	t.Log(dir)
-	s := perform(t, filepath.Join(dir, "d"))
+	s := perform(t, filepath.Join(dir, "d"), "--json")
 	victims := []string{"\x00devchain\x00", "d/requestor\x00", "d/provider-1\x00", "exe-unit\x00", "runtime-wasm\x00"}
-	eventually(t, time.Minute, "somebody works:\n"+s.out.String(), func() bool { return len(s.processes("exe-unit\x00")) > 0 })
+	eventually(t, time.Minute, "an exe-unit lives:\n"+s.out.String(), func() bool { return len(s.processes("exe-unit\x00")) > 0 })
 	began := time.Now()
 	for _, i := range r.Perm(len(victims)) {
 		time.Sleep(time.Duration(r.IntN(800)) * time.Millisecond) // any moment is a good one
@@ -244,4 +250,139 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 	}
 	s.paidOnce(result)
 	s.whole()
+}
+
+// TestTheDemoIsKilled kills the one who keeps all the others: they end by
+// themselves, and the next demo in the directory says what it does with what is
+// there.
+func TestTheDemoIsKilled(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "d")
+	first := perform(t, dir)
+	first.works()
+	second := []string{"demo", "--program", built.render, "--dir", dir, "--width", "64", "--height", "64", "--tiles", "2", "--spp", "1", "--providers", "1"}
+	emet(t, nil, second...).says(t, 1, "in use by process", "--dir")
+	first.die()
+	r := emet(t, nil, second...)
+	r.says(t, 0)
+	for _, piece := range []string{"was cut off: beginning anew", "SETTLED"} {
+		if !strings.Contains(r.stdout, piece) {
+			t.Errorf("it does not say %q:\n%s", piece, r.stdout)
+		}
+	}
+	if left := first.processes(""); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	var owed, paid big.Int
+	for _, i := range facts[bill.InvoiceReceived](t, filepath.Join(dir, "requestor")) {
+		owed.Add(&owed, i.Amount.Wei())
+	}
+	for _, wei := range first.transfers() {
+		paid.Add(&paid, wei)
+	}
+	if owed.Sign() <= 0 || owed.Cmp(&paid) != 0 {
+		t.Errorf("%s wei were billed, %s paid", &owed, &paid)
+	}
+}
+
+// TestAKilledDemoLeavesNothing looks without another demo that would clean up.
+func TestAKilledDemoLeavesNothing(t *testing.T) {
+	t.Parallel()
+	s := perform(t, filepath.Join(t.TempDir(), "d"))
+	s.works()
+	s.die()
+	eventually(t, 30*time.Second, "all processes end", func() bool { return len(s.processes("")) == 0 })
+}
+
+// TestAnInterruptedDemoLeavesNoOrphans interrupts a demo right after one of its
+// providers was killed, whose exe-unit nobody knows any more.
+func TestAnInterruptedDemoLeavesNoOrphans(t *testing.T) {
+	t.Parallel()
+	s := perform(t, filepath.Join(t.TempDir(), "d"), "--no-restart")
+	s.works()
+	s.kill("d/provider-1\x00")
+	s.kill("d/provider-2\x00")
+	s.signal(syscall.SIGINT)
+	if code := s.ended(20 * time.Second); code != 130 {
+		t.Errorf("exit code %d:\n%s", code, s.out)
+	}
+	if left := s.processes(""); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	for _, word := range []string{"provider-1   was killed; not started again", "provider-2   was killed; not started again"} {
+		if !strings.Contains(s.out.String(), word) {
+			t.Errorf("it does not say %q:\n%s", word, s.out)
+		}
+	}
+}
+
+// TestTheExportsStayValid kills the network of emet dev: a client goes on with
+// what it was told at the start.
+func TestTheExportsStayValid(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir()
+	p := begin(t, []string{"TMPDIR=" + mark}, "dev", "--port", "0", "--providers", "1")
+	c := p.client()
+	c.Patience = time.Minute
+	d := strike(t, c, wish{image: image(t), budget: "1"})
+	d.start()
+	for range 2 {
+		for _, pid := range running(mark) {
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if bytes.Contains(line, []byte("\x00--kept\x00")) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if r := d.do(guest("args", "after a kill")); r[len(r)-1].Result != "Ok" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := strings.Count(p.out.String(), "the network was killed; started again"); n != 2 {
+		t.Errorf("it was started again %d times:\n%s", n, p.out)
+	}
+	if err := c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
+		t.Fatal(err)
+	}
+	id := d.bill(30 * time.Second)
+	doc, err := c.Invoice(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Accept(t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "the invoice is settled", func() bool {
+		doc, err := c.Invoice(t.Context(), id)
+		return err == nil && doc.Status == "SETTLED"
+	})
+	p.die()
+	eventually(t, 30*time.Second, "nothing is left of it", func() bool {
+		left, _ := os.ReadDir(mark)
+		return len(running(mark)) == 0 && len(left) == 0
+	})
+}
+
+// TestARunOutlivesItsNetwork kills the network that emet run started for itself.
+func TestARunOutlivesItsNetwork(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir()
+	p := begin(t, []string{"TMPDIR=" + mark}, "run", "--json", "--", built.guest, "args", "still", "here")
+	eventually(t, time.Minute, "it runs:\n"+p.out.String(), func() bool { return strings.Contains(p.out.String(), "Agreement with") })
+	for _, pid := range running(mark) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if bytes.Contains(line, []byte("\x00--kept\x00")) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	if code := p.ended(time.Minute); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, p.out)
+	}
+	for _, word := range []string{"the network was killed; started again", "still", "SETTLED"} {
+		if !strings.Contains(p.out.String(), word) {
+			t.Errorf("it does not say %q:\n%s", word, p.out)
+		}
+	}
+	if left, _ := os.ReadDir(mark); len(running(mark)) > 0 || len(left) > 0 {
+		t.Errorf("left: %v %v", running(mark), left)
+	}
 }

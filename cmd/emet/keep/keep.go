@@ -189,7 +189,7 @@ func (c *Child) keep() {
 		case early >= mostEarly, !c.wasReady() && c.p.Ports == 0 && cmd.ProcessState.Exited():
 			c.fail(fmt.Errorf("%s does not start: it %s before it was ready%s%s", c.p.Name, how, times(early), c.tail()))
 			return
-		case wasReady:
+		case c.wasReady():
 			c.k.news(c.p.Name, how+"; started again")
 		}
 		c.k.pause(backoff(short))
