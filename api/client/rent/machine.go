@@ -154,12 +154,12 @@ func (m *Machine) ended(lost bool) {
 	m.deal.over = true
 	if lost {
 		m.deal.Lost = true
-		m.pool.failed[m.deal.Provider]++
+		m.pool.resent(m.deal.Provider)
 	}
 }
 
-// Abandon ends the agreement with a provider that failed. From one that fails
-// again and again this pool rents nothing any more.
+// Abandon ends the agreement with a provider that failed. One that fails again
+// and again is left alone for longer and longer.
 func (m *Machine) Abandon(why string) {
 	m.over = true
 	m.ended(true)

@@ -53,9 +53,10 @@ type Pool struct {
 
 	mu       sync.Mutex
 	demandID string
-	waiting  int              // callers of Rent
-	failed   map[string]int   // how often a provider broke a deal
-	deals    map[string]*Deal // also those that were never approved
+	waiting  int                // callers of Rent
+	dry      time.Duration      // how long the demand may stay unanswered
+	failed   map[string]*grudge // by provider
+	deals    map[string]*Deal   // also those that were never approved
 	order    []*Deal
 	bills    chan struct{} // closed and remade at each change of a bill
 }
@@ -94,7 +95,7 @@ func Open(ctx context.Context, c *client.Client, session string, w Wish, watch f
 	}
 	p := &Pool{
 		c: c, wish: w.withDefaults(), watch: watch, session: session, drafts: make(chan draft, 64),
-		failed: make(map[string]int), deals: make(map[string]*Deal), bills: make(chan struct{}),
+		dry: firstDry, failed: make(map[string]*grudge), deals: make(map[string]*Deal), bills: make(chan struct{}),
 	}
 	if err := p.publish(ctx); err != nil {
 		p.release()
@@ -162,7 +163,7 @@ func (p *Pool) renew(ctx context.Context) error {
 		return err
 	}
 	p.mu.Lock()
-	p.demandID = id
+	p.demandID, p.dry = id, min(2*p.dry, longestDry)
 	p.mu.Unlock()
 	if err := p.c.Unsubscribe(ctx, old); err != nil && client.StatusOf(err) < 400 {
 		return err
@@ -215,16 +216,16 @@ func (p *Pool) negotiate(ctx context.Context) {
 	for k, v := range p.demand.Properties {
 		chosen.Properties[k] = v
 	}
-	heard, dry := time.Now(), firstDry
+	heard := time.Now()
 	for ctx.Err() == nil {
 		events, err := p.c.DemandEvents(ctx, p.demandNow(), 2*time.Second)
 		gone := client.StatusOf(err) == 404
 		if len(events) > 0 || !p.wants() {
 			heard = time.Now()
 		}
-		if p.wants() && (gone || time.Since(heard) > dry) {
+		if p.wants() && (gone || p.isDry(heard)) {
 			if err = p.renew(ctx); err == nil {
-				heard, dry = time.Now(), min(2*dry, longestDry)
+				heard = time.Now()
 			}
 		}
 		if err != nil {
@@ -240,11 +241,17 @@ func (p *Pool) negotiate(ctx context.Context) {
 }
 
 // A demand that nobody answers, though a machine is wanted, is published anew
-// after some time, and then after longer ones.
+// after some time, and then after longer ones until somebody does.
 const (
 	firstDry   = 4 * time.Second
-	longestDry = time.Minute
+	longestDry = 16 * time.Second
 )
+
+func (p *Pool) isDry(heard time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(heard) > p.dry
+}
 
 func (p *Pool) answer(ctx context.Context, prop client.Proposal, chosen client.Offering) {
 	if prop.State == "Draft" {
@@ -271,15 +278,35 @@ func nameOf(p client.Proposal) string {
 	return p.Issuer
 }
 
+// grudge is what a pool has against a provider that broke deals.
+type grudge struct {
+	deals int
+	until time.Time // when it may have another one
+}
+
+// longestGrudge is how long nothing is rented from a provider that fails again
+// and again. After its first failure it may have another deal at once: one that
+// was killed comes back.
+const longestGrudge = 30 * time.Second
+
 func (p *Pool) isFailed(provider string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed[provider] >= mostFailures
+	g := p.failed[provider]
+	return g != nil && time.Now().Before(g.until)
 }
 
-// mostFailures is how many deals a provider may break before nothing is rented
-// from it any more: one that was killed comes back.
-const mostFailures = 3
+// resent notes a broken deal. The caller holds the lock.
+func (p *Pool) resent(provider string) {
+	g := p.failed[provider]
+	if g == nil {
+		g = &grudge{}
+		p.failed[provider] = g
+	}
+	if g.deals++; g.deals > 1 {
+		g.until = time.Now().Add(min(time.Second<<min(g.deals-1, 10), longestGrudge))
+	}
+}
 
 // ErrBudget says that the account does not allow the budget.
 var ErrBudget = errors.New("the budget was refused")
@@ -338,7 +365,7 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	p.order = append(p.order, deal)
+	p.order, p.dry = append(p.order, deal), firstDry
 	p.mu.Unlock()
 	p.watch(News{What: "agreement", Provider: deal.Name, Agreement: id})
 	m := &Machine{pool: p, deal: deal}
