@@ -71,6 +71,7 @@ type demo struct {
 	mu                 sync.Mutex
 	parts              []tiles.Tile
 	machines           int           // that work
+	heard, worked      time.Time     // the last sign of life; when the last machine worked
 	finished           int           // tiles
 	done               chan struct{} // closed with the last tile
 	byProvider         map[string]int
@@ -176,9 +177,7 @@ const lateBills = 15 * time.Second
 
 // lived tells what happened to a process.
 func (d *demo) lived(name, what string) {
-	d.mu.Lock()
-	w := d.lines
-	d.mu.Unlock()
+	w := d.hear()
 	fmt.Fprintf(w, "%-12s %s\n", name, what)
 }
 
@@ -200,6 +199,7 @@ func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error)
 		return nil, err
 	}
 	queue := d.queue()
+	d.count(0)
 	g, work := errgroup.WithContext(ctx)
 	for range d.providers {
 		g.Go(func() error { return d.worker(work, pool, files, queue) })
@@ -277,30 +277,48 @@ func (d *demo) worker(ctx context.Context, pool *rent.Pool, files *gsb.Client, q
 	}
 }
 
-func (d *demo) count(n int) (working int) {
+func (d *demo) count(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.machines += n
-	return d.machines
+	d.heard, d.worked = time.Now(), time.Now()
 }
 
-// patience is how long nobody may work before the demo gives up.
-const patience = 30 * time.Second
+// While nobody works, the demo waits for patience after the last sign of life
+// of anybody, and for mostPatience at all.
+const (
+	patience     = 30 * time.Second
+	mostPatience = 2 * time.Minute
+)
 
 // rent waits for a machine. There is none when the picture got done without
 // it; it is an error only when nobody is left who works.
 func (d *demo) rent(ctx context.Context, pool *rent.Pool) (*rent.Machine, error) {
-	for {
-		wait, cancel := context.WithTimeout(ctx, patience)
-		m, err := pool.RentUnless(wait, d.done)
-		cancel()
-		if m != nil {
-			d.count(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		for ctx.Err() == nil && !d.hopeless() {
+			_ = wait(ctx, time.Second)
 		}
-		if m != nil || err == nil || ctx.Err() != nil || d.count(0) == 0 {
-			return m, err
-		}
+		cancel(errHopeless)
+	}()
+	m, err := pool.RentUnless(ctx, d.done)
+	if m != nil {
+		d.count(1)
 	}
+	if errors.Is(context.Cause(ctx), errHopeless) && err != nil {
+		err = fmt.Errorf("%w: %s", errHopeless, err.Error()) // that we gave up is no interruption
+	}
+	return m, err
+}
+
+var errHopeless = errors.New("nobody works, and there is no sign of anybody who will")
+
+// hopeless says whether nobody works and there is no hope that somebody will.
+func (d *demo) hopeless() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.machines == 0 && (time.Since(d.heard) > patience || time.Since(d.worked) > mostPatience)
 }
 
 // drain renders tiles on a machine until none is left.
@@ -389,10 +407,16 @@ func (d *demo) assemble() error {
 	return errors.Join(png.Encode(f, img), f.Close())
 }
 
-func (d *demo) news(n rent.News) {
+// hear notes a sign of life and returns where it is told.
+func (d *demo) hear() io.Writer {
 	d.mu.Lock()
-	w := d.lines
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	d.heard = time.Now()
+	return d.lines
+}
+
+func (d *demo) news(n rent.News) {
+	w := d.hear()
 	switch n.What {
 	case "agreement":
 		fmt.Fprintf(w, "%-12s agreement %s\n", n.Provider, short(n.Agreement, 12))
