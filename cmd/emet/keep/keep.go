@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// mostEarly is how many lives in a row may end before they were ready.
-	mostEarly = 5
+	// mostEarly is how many lives in a row may end before they were ready: of a
+	// process that never was, and of one that was and is being killed again.
+	mostEarly, mostEarlyAgain = 5, 20
 	// startTime is how long a life may take until it is ready.
 	startTime = 30 * time.Second
 	// endTime is how long a process may take to end in good order.
@@ -186,7 +187,7 @@ func (c *Child) keep() {
 		case wasReady && c.p.Once:
 			c.k.news(c.p.Name, how+"; not started again")
 			return
-		case early >= mostEarly, !c.wasReady() && c.p.Ports == 0 && cmd.ProcessState.Exited():
+		case early >= c.mostEarly(), !c.wasReady() && c.p.Ports == 0 && cmd.ProcessState.Exited():
 			c.fail(fmt.Errorf("%s does not start: it %s before it was ready%s%s", c.p.Name, how, times(early), c.tail()))
 			return
 		case c.wasReady():
@@ -201,6 +202,13 @@ func times(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(", and so for %d times", n)
+}
+
+func (c *Child) mostEarly() int {
+	if c.wasReady() {
+		return mostEarlyAgain
+	}
+	return mostEarly
 }
 
 // wasReady says whether the process was ready in any of its lives.
