@@ -117,6 +117,14 @@ func TestPaymentsWhoseEveryAnswerIsLostOnce(t *testing.T) {
 	do("POST", "/invoices/invoice-1/accept?timeout=5", `{"totalAmountAccepted":"0.5","allocationId":"`+id+`"}`)
 	do("DELETE", "/allocations/"+id, "")
 	do("POST", "/batchCycle", `{"platform":"erc20-hoodi-tglm","intervalSec":60}`)
+	const key = "Idempotency-Key: now" // the answer tells how long it took, which is not the same
+	now := func() { w.as("alice", "POST", "/batchCycle/erc20-hoodi-tglm/now", "", key) }
+	before := wishes(t, w.log)
+	now()
+	after := wishes(t, w.log)
+	if now(); after == before || wishes(t, w.log) != after {
+		t.Errorf("asked to settle: %d facts, again %d", after-before, wishes(t, w.log)-after)
+	}
 }
 
 // A provider's agent bills once, however often it asks.
@@ -217,7 +225,7 @@ func TestEveryChangeIsRepeatedByATest(t *testing.T) {
 	repeated := strings.Fields(`CreateActivity DestroyActivity ExecScript BindServices UnbindServices SubscribeDemand UnsubscribeDemand
 		CounterDemandProposal RejectDemandProposal SubscribeOffer UnsubscribeOffer CreateAgreement ConfirmAgreement WaitForApproval
 		CancelAgreement ApproveAgreement RejectAgreement TerminateAgreement BeginScan EndScan CreateAllocation ReleaseAllocation
-		AmendAllocation IssueDebitNote AcceptDebitNote IssueInvoice AcceptInvoice RejectInvoice`)
+		AmendAllocation IssueDebitNote AcceptDebitNote IssueInvoice AcceptInvoice RejectInvoice SetCycle SettleNow`)
 	alike := map[string]string{
 		"CounterOfferProposal": "CounterDemandProposal", "RejectOfferProposal": "RejectDemandProposal", "EndScanOfEvents": "EndScan",
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/emet-node/emet/api/gen/accounting"
 	gen "github.com/emet-node/emet/api/gen/payment"
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/emet-node/emet/domain/identity"
@@ -31,8 +32,7 @@ type paymentAPI struct {
 	turns *turns // of allocations
 }
 
-// paymentRoutes serves the document, and beside it the books that the document
-// does not list.
+// paymentRoutes serves payments and their accounting.
 func (s *server) paymentRoutes(e *echo.Echo) {
 	if s.Deps.Payment == nil {
 		return
@@ -41,14 +41,9 @@ func (s *server) paymentRoutes(e *echo.Echo) {
 	for _, r := range gen.Routes {
 		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, r.Handle(p)))
 	}
-	for _, r := range p.accounting() {
-		e.Add(r.method, paymentBase+r.path, s.in(&paymentFamily, r.handle))
+	for _, r := range accounting.Routes {
+		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, r.Handle(p)))
 	}
-}
-
-type handRoute struct {
-	method, path string
-	handle       echo.HandlerFunc
 }
 
 var paymentFamily = family{text: paymentText, status: func(err error) int {

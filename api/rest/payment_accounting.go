@@ -2,84 +2,36 @@ package rest
 
 import (
 	"context"
-	"net/http"
 	"slices"
 
 	"github.com/labstack/echo/v4"
 
-	gen "github.com/emet-node/emet/api/gen/payment"
+	"github.com/emet-node/emet/api/gen/accounting"
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/emet-node/emet/domain/identity"
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/projections"
 )
 
-// accounting are the routes of the books, which no document lists.
-func (p *paymentAPI) accounting() []handRoute {
-	const get, post = http.MethodGet, http.MethodPost
-	return []handRoute{
-		{get, "/payAgreements", p.listPayAgreements},
-		{get, "/payAgreements/:agreementId", p.getPayAgreement},
-		{get, "/payAgreements/:agreementId/activities", p.listPayActivities},
-		{get, "/payAgreements/:agreementId/orders", p.listSettled},
-		{get, "/payActivities", p.listPayActivities},
-		{get, "/payActivities/:activityId", p.getPayActivity},
-		{get, "/payActivities/:activityId/debitNotes", p.listChain},
-		{get, "/payActivities/:activityId/invoice", p.getInvoiceOfActivity},
-		{get, "/payActivities/:activityId/orders", p.listSettled},
-		{get, "/allocations/:allocationId/orders", p.listSettled},
-		{get, "/batchOrders", p.listOrders},
-		{get, "/batchOrders/:orderId", p.getOrder},
-		{get, "/batchOrders/:orderId/items", p.listOrderItems},
-		{get, "/batchOrders/:orderId/items/:payee/details", p.listSettled},
-		{get, "/batchCycles", p.listCycles},
-		{get, "/batchCycle/:platform", p.getCycle},
-		{post, "/batchCycle", p.setCycle},
-		{post, "/batchCycle/:platform/now", p.settleNow},
+// agreementDebtOf is how far the debt of an agreement has come.
+func agreementDebtOf(r projections.TotalsRow) accounting.AgreementDebt {
+	return accounting.AgreementDebt{
+		Id: r.AgreementID, OwnerId: string(r.Owner), Role: string(r.Side), PeerId: string(r.Peer), PayeeAddr: r.PayeeAddr, PayerAddr: r.PayerAddr,
+		PaymentPlatform: string(r.Platform), TotalAmountDue: moneyOf(r.Due), TotalAmountAccepted: moneyOf(r.Accepted),
+		TotalAmountScheduled: moneyOf(r.Scheduled), TotalAmountPaid: moneyOf(r.Paid),
+		CreatedTs: dto.NaiveTime{Time: r.Created}, UpdatedTs: dto.NaiveTime{Time: r.Updated}, AppSessionId: orNull(r.Session),
 	}
 }
 
-// debt is how far the debt of an agreement or an activity has come.
-type debt struct {
-	ID        string        `json:"id"`
-	OwnerID   string        `json:"ownerId"`
-	Role      string        `json:"role"`
-	PeerID    string        `json:"peerId"`
-	PayeeAddr string        `json:"payeeAddr"`
-	PayerAddr string        `json:"payerAddr"`
-	Platform  string        `json:"paymentPlatform"`
-	Due       dto.Money     `json:"totalAmountDue"`
-	Accepted  dto.Money     `json:"totalAmountAccepted"`
-	Scheduled dto.Money     `json:"totalAmountScheduled"`
-	Paid      dto.Money     `json:"totalAmountPaid"`
-	Created   dto.NaiveTime `json:"createdTs"`
-	Updated   dto.NaiveTime `json:"updatedTs"`
-}
-
-type agreementDebt struct {
-	debt
-	Session *string `json:"appSessionId"`
-}
-
-type activityDebt struct {
-	debt
-	AgreementID string `json:"agreementId"`
-}
-
-func debtOf(id string, r projections.TotalsRow) debt {
-	return debt{
-		ID: id, OwnerID: string(r.Owner), Role: string(r.Side), PeerID: string(r.Peer), PayeeAddr: r.PayeeAddr, PayerAddr: r.PayerAddr,
-		Platform: string(r.Platform), Due: moneyOf(r.Due), Accepted: moneyOf(r.Accepted), Scheduled: moneyOf(r.Scheduled), Paid: moneyOf(r.Paid),
-		Created: dto.NaiveTime{Time: r.Created}, Updated: dto.NaiveTime{Time: r.Updated},
+// activityDebtOf is how far the debt of an activity has come.
+func activityDebtOf(r projections.TotalsRow) accounting.ActivityDebt {
+	d := agreementDebtOf(r)
+	return accounting.ActivityDebt{
+		Id: r.ActivityID, OwnerId: d.OwnerId, Role: d.Role, PeerId: d.PeerId, PayeeAddr: d.PayeeAddr, PayerAddr: d.PayerAddr,
+		PaymentPlatform: d.PaymentPlatform, TotalAmountDue: d.TotalAmountDue, TotalAmountAccepted: d.TotalAmountAccepted,
+		TotalAmountScheduled: d.TotalAmountScheduled, TotalAmountPaid: d.TotalAmountPaid,
+		CreatedTs: d.CreatedTs, UpdatedTs: d.UpdatedTs, AgreementId: r.AgreementID,
 	}
-}
-
-func agreementDebtOf(r projections.TotalsRow) agreementDebt {
-	return agreementDebt{debtOf(r.AgreementID, r), orNull(r.Session)}
-}
-
-func activityDebtOf(r projections.TotalsRow) activityDebt {
-	return activityDebt{debtOf(r.ActivityID, r), r.AgreementID}
 }
 
 // totalsFilter reads the parameters that lists of debts have.
@@ -106,7 +58,8 @@ func debts[T any](c echo.Context, read func(context.Context, projections.TotalsF
 	return out, err
 }
 
-func (p *paymentAPI) listPayAgreements(c echo.Context) error {
+// ListPayAgreements lists how far the debts of agreements have come.
+func (p *paymentAPI) ListPayAgreements(c echo.Context) error {
 	all, err := debts(c, p.Views.PayAgreements, agreementDebtOf)
 	if err != nil {
 		return err
@@ -114,7 +67,8 @@ func (p *paymentAPI) listPayAgreements(c echo.Context) error {
 	return list(c, all)
 }
 
-func (p *paymentAPI) getPayAgreement(c echo.Context) error {
+// GetPayAgreement tells how far the debt of an agreement has come.
+func (p *paymentAPI) GetPayAgreement(c echo.Context) error {
 	all, err := debts(c, p.Views.PayAgreements, agreementDebtOf)
 	if err != nil {
 		return err
@@ -125,7 +79,8 @@ func (p *paymentAPI) getPayAgreement(c echo.Context) error {
 	return ok(c, all[0])
 }
 
-func (p *paymentAPI) listPayActivities(c echo.Context) error {
+// ListPayActivities lists how far the debts of activities have come.
+func (p *paymentAPI) ListPayActivities(c echo.Context) error {
 	all, err := debts(c, p.Views.PayActivities, activityDebtOf)
 	if err != nil {
 		return err
@@ -133,7 +88,13 @@ func (p *paymentAPI) listPayActivities(c echo.Context) error {
 	return list(c, all)
 }
 
-func (p *paymentAPI) getPayActivity(c echo.Context) error {
+// ListPayActivitiesOfAgreement lists the same of one agreement.
+func (p *paymentAPI) ListPayActivitiesOfAgreement(c echo.Context) error {
+	return p.ListPayActivities(c)
+}
+
+// GetPayActivity tells how far the debt of an activity has come.
+func (p *paymentAPI) GetPayActivity(c echo.Context) error {
 	all, err := debts(c, p.Views.PayActivities, activityDebtOf)
 	if err != nil {
 		return err
@@ -144,14 +105,19 @@ func (p *paymentAPI) getPayActivity(c echo.Context) error {
 	return ok(c, all[0])
 }
 
-// chainedNote is a debit note with its number in the activity.
-type chainedNote struct {
-	gen.DebitNote
-	Nonce int `json:"debitNonce"`
+// chained is a debit note with its number in the activity.
+func chained(r projections.DocumentRow) accounting.ChainedNote {
+	n := debitNoteAnswer(r)
+	return accounting.ChainedNote{
+		DebitNoteId: n.DebitNoteId, IssuerId: n.IssuerId, RecipientId: n.RecipientId, PayeeAddr: n.PayeeAddr, PayerAddr: n.PayerAddr,
+		PaymentPlatform: n.PaymentPlatform, PreviousDebitNoteId: n.PreviousDebitNoteId, Timestamp: n.Timestamp, AgreementId: n.AgreementId,
+		ActivityId: n.ActivityId, TotalAmountDue: n.TotalAmountDue, UsageCounterVector: n.UsageCounterVector,
+		PaymentDueDate: n.PaymentDueDate, Status: string(n.Status), DebitNonce: r.Nonce,
+	}
 }
 
-// listChain lists the notes of an activity, newest first.
-func (p *paymentAPI) listChain(c echo.Context) error {
+// ListChain lists the notes of an activity, newest first.
+func (p *paymentAPI) ListChain(c echo.Context) error {
 	ctx := c.Request().Context()
 	rows, err := p.Views.Documents(ctx, projections.DocumentFilter{
 		Owner: keyOf(ctx).Identity, Kind: pay.DebitNote, ActivityID: c.Param("activityId"),
@@ -159,16 +125,16 @@ func (p *paymentAPI) listChain(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	out := make([]chainedNote, len(rows))
+	out := make([]accounting.ChainedNote, len(rows))
 	for i, r := range rows {
-		out[len(rows)-1-i] = chainedNote{debitNoteAnswer(r), r.Nonce}
+		out[len(rows)-1-i] = chained(r)
 	}
 	return list(c, out)
 }
 
-// getInvoiceOfActivity shows the invoice that an activity is billed with, null
+// GetInvoiceOfActivity shows the invoice that an activity is billed with, null
 // when there is none yet.
-func (p *paymentAPI) getInvoiceOfActivity(c echo.Context) error {
+func (p *paymentAPI) GetInvoiceOfActivity(c echo.Context) error {
 	ctx := c.Request().Context()
 	me := keyOf(ctx).Identity
 	rows, err := p.Views.Documents(ctx, projections.DocumentFilter{Owner: me, Kind: pay.Invoice, ActivityID: c.Param("activityId")})
@@ -181,25 +147,16 @@ func (p *paymentAPI) getInvoiceOfActivity(c echo.Context) error {
 	return ok(c, invoiceAnswer(rows[len(rows)-1]))
 }
 
-// settlementRun is a batch order.
-type settlementRun struct {
-	ID        string        `json:"id"`
-	Created   dto.NaiveTime `json:"createdTs"`
-	Updated   dto.NaiveTime `json:"updatedTs"`
-	OwnerID   string        `json:"ownerId"`
-	PayerAddr string        `json:"payerAddr"`
-	Platform  string        `json:"platform"`
-	Total     dto.Money     `json:"totalAmount"`
-	Paid      dto.Money     `json:"paidAmount"`
-}
-
-func settlementRunOf(r projections.OrderRow) settlementRun {
-	return settlementRun{
-		r.ID, dto.NaiveTime{Time: r.Created}, dto.NaiveTime{Time: r.Updated}, string(r.Owner), r.PayerAddr, string(r.Platform), moneyOf(r.Total), moneyOf(r.Paid),
+// settlementRunOf is a batch order.
+func settlementRunOf(r projections.OrderRow) accounting.SettlementRun {
+	return accounting.SettlementRun{
+		Id: r.ID, CreatedTs: dto.NaiveTime{Time: r.Created}, UpdatedTs: dto.NaiveTime{Time: r.Updated}, OwnerId: string(r.Owner),
+		PayerAddr: r.PayerAddr, Platform: string(r.Platform), TotalAmount: moneyOf(r.Total), PaidAmount: moneyOf(r.Paid),
 	}
 }
 
-func (p *paymentAPI) listOrders(c echo.Context) error {
+// ListOrders lists settlement runs.
+func (p *paymentAPI) ListOrders(c echo.Context) error {
 	ctx := c.Request().Context()
 	q := queryOf(c)
 	after, most := q.date("afterTimestamp"), q.most("maxItems")
@@ -210,7 +167,7 @@ func (p *paymentAPI) listOrders(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var out []settlementRun
+	var out []accounting.SettlementRun
 	for _, r := range rows {
 		if r.Created.After(after) && len(out) < most {
 			out = append(out, settlementRunOf(r))
@@ -219,7 +176,8 @@ func (p *paymentAPI) listOrders(c echo.Context) error {
 	return list(c, out)
 }
 
-func (p *paymentAPI) getOrder(c echo.Context) error {
+// GetOrder shows a settlement run.
+func (p *paymentAPI) GetOrder(c echo.Context) error {
 	ctx := c.Request().Context()
 	rows, err := p.Views.Orders(ctx, keyOf(ctx).Identity, c.Param("orderId"))
 	if err != nil {
@@ -231,28 +189,19 @@ func (p *paymentAPI) getOrder(c echo.Context) error {
 	return ok(c, settlementRunOf(rows[0]))
 }
 
-// orderItem is what one payee gets from one allocation in a run.
-type orderItem struct {
-	OrderID      string    `json:"orderId"`
-	OwnerID      string    `json:"ownerId"`
-	PayeeAddr    string    `json:"payeeAddr"`
-	AllocationID string    `json:"allocationId"`
-	Amount       dto.Money `json:"amount"`
-	PaymentID    *string   `json:"paymentId"`
-	Paid         bool      `json:"paid"`
-}
-
-func (p *paymentAPI) listOrderItems(c echo.Context) error {
+// ListOrderItems lists what each payee gets from each allocation in a run.
+func (p *paymentAPI) ListOrderItems(c echo.Context) error {
 	ctx := c.Request().Context()
 	rows, err := p.Views.OrderItems(ctx, keyOf(ctx).Identity, c.Param("orderId"))
 	if err != nil {
 		return err
 	}
-	var out []orderItem
+	var out []accounting.OrderItem
 	for _, r := range rows {
 		for _, part := range byAllocation(r.Ranges) {
-			out = append(out, orderItem{
-				r.OrderID, string(r.Owner), r.PayeeAddr, part[0].AllocationID, moneyOf(pay.Total(part)), orNull(r.PaymentID), r.Paid,
+			out = append(out, accounting.OrderItem{
+				OrderId: r.OrderID, OwnerId: string(r.Owner), PayeeAddr: r.PayeeAddr, AllocationId: part[0].AllocationID,
+				Amount: moneyOf(pay.Total(part)), PaymentId: orNull(r.PaymentID), Paid: r.Paid,
 			})
 		}
 	}
@@ -273,21 +222,17 @@ func byAllocation(ranges []pay.Range) (out [][]pay.Range) {
 	return out
 }
 
-// settled is a piece of a debt in a settlement run, and the document it was
-// accepted with.
-type settled struct {
-	Created      dto.NaiveTime `json:"createdTs"`
-	Updated      dto.NaiveTime `json:"updatedTs"`
-	OrderID      string        `json:"orderId"`
-	OwnerID      string        `json:"ownerId"`
-	PayeeAddr    string        `json:"payeeAddr"`
-	AllocationID string        `json:"allocationId"`
-	Amount       dto.Money     `json:"amount"`
-	AgreementID  string        `json:"agreementId"`
-	InvoiceID    *string       `json:"invoiceId"`
-	ActivityID   *string       `json:"activityId"`
-	DebitNoteID  *string       `json:"debitNoteId"`
-}
+// ListSettledOfAgreement lists the settled pieces of an agreement's debt.
+func (p *paymentAPI) ListSettledOfAgreement(c echo.Context) error { return p.listSettled(c) }
+
+// ListSettledOfActivity lists the settled pieces of an activity's debt.
+func (p *paymentAPI) ListSettledOfActivity(c echo.Context) error { return p.listSettled(c) }
+
+// ListSettledOfAllocation lists the pieces that were settled from an allocation.
+func (p *paymentAPI) ListSettledOfAllocation(c echo.Context) error { return p.listSettled(c) }
+
+// ListSettledOfPayee lists what one payee gets in a run.
+func (p *paymentAPI) ListSettledOfPayee(c echo.Context) error { return p.listSettled(c) }
 
 // listSettled lists the pieces that belong to what the path names.
 func (p *paymentAPI) listSettled(c echo.Context) error {
@@ -297,7 +242,7 @@ func (p *paymentAPI) listSettled(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var out []settled
+	var out []accounting.Settled
 	documents := make(map[string][]projections.DocumentRow)
 	for _, item := range items {
 		if payee := c.Param("payee"); payee != "" && !pay.SameAddress(payee, item.PayeeAddr) {
@@ -337,19 +282,19 @@ func (p *paymentAPI) documentsOf(ctx context.Context, me identity.NodeID, agreem
 	return rows, err
 }
 
-func settledOf(item projections.OrderItemRow, r pay.Range, documents []projections.DocumentRow) settled {
+func settledOf(item projections.OrderItemRow, r pay.Range, documents []projections.DocumentRow) accounting.Settled {
 	at := dto.NaiveTime{Time: item.Recorded}
-	out := settled{
-		Created: at, Updated: at, OrderID: item.OrderID, OwnerID: string(item.Owner), PayeeAddr: item.PayeeAddr,
-		AllocationID: r.AllocationID, Amount: moneyOf(r.Amount()), AgreementID: r.AgreementID, ActivityID: orNull(r.ActivityID),
+	out := accounting.Settled{
+		CreatedTs: at, UpdatedTs: at, OrderId: item.OrderID, OwnerId: string(item.Owner), PayeeAddr: item.PayeeAddr,
+		AllocationId: r.AllocationID, Amount: moneyOf(r.Amount()), AgreementId: r.AgreementID, ActivityId: orNull(r.ActivityID),
 	}
 	for _, d := range documents {
 		switch {
 		case d.Status != pay.Accepted && d.Status != pay.Settled:
 		case r.ActivityID == "" && d.Kind == pay.Invoice:
-			out.InvoiceID = orNull(d.ID)
-		case r.ActivityID != "" && d.Kind == pay.DebitNote && slices.Contains(d.ActivityIDs, r.ActivityID) && !d.Amount.Less(r.To) && out.DebitNoteID == nil:
-			out.DebitNoteID = orNull(d.ID) // the first that covers the piece
+			out.InvoiceId = orNull(d.ID)
+		case r.ActivityID != "" && d.Kind == pay.DebitNote && slices.Contains(d.ActivityIDs, r.ActivityID) && !d.Amount.Less(r.To) && out.DebitNoteId == nil:
+			out.DebitNoteId = orNull(d.ID) // the first that covers the piece
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/emet-node/emet/api/gen/accounting"
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/emet-node/emet/domain/identity"
 	pay "github.com/emet-node/emet/domain/payment"
@@ -15,23 +16,12 @@ import (
 	"github.com/emet-node/emet/projections"
 )
 
-// schedule is how often the caller settles on a platform.
-type schedule struct {
-	NodeID       string  `json:"nodeId"`
-	Platform     string  `json:"platform"`
-	IntervalSec  *int64  `json:"intervalSec"`
-	Cron         *string `json:"cron"`
-	ExtraPayTime int64   `json:"extraPayTimeSec"`
-	MaxInterval  int64   `json:"maxIntervalSec"`
-	Next         *string `json:"nextProcess"`
-	Last         *string `json:"lastProcess"`
-}
-
-func scheduleOf(r projections.CycleRow) schedule {
+// scheduleOf is how often the caller settles on a platform.
+func scheduleOf(r projections.CycleRow) accounting.Schedule {
 	every := int64(r.Interval / time.Second)
-	out := schedule{
-		NodeID: string(r.Owner), Platform: string(r.Platform), ExtraPayTime: int64(r.ExtraPayTime / time.Second), MaxInterval: every,
-		Cron: orNull(r.Cron), Next: offsetTime(nextRun(r, time.Now())), Last: offsetTime(r.Last),
+	out := accounting.Schedule{
+		NodeId: string(r.Owner), Platform: string(r.Platform), ExtraPayTimeSec: int64(r.ExtraPayTime / time.Second), MaxIntervalSec: every,
+		Cron: orNull(r.Cron), NextProcess: offsetTime(nextRun(r, time.Now())), LastProcess: offsetTime(r.Last),
 	}
 	if r.Cron == "" {
 		out.IntervalSec = &every
@@ -58,13 +48,14 @@ func offsetTime(t time.Time) *string {
 	return &s
 }
 
-func (p *paymentAPI) listCycles(c echo.Context) error {
+// ListCycles lists the schedules that were set.
+func (p *paymentAPI) ListCycles(c echo.Context) error {
 	ctx := c.Request().Context()
 	rows, err := p.Views.Cycles(ctx, keyOf(ctx).Identity, "")
 	if err != nil {
 		return err
 	}
-	out := make([]schedule, len(rows))
+	out := make([]accounting.Schedule, len(rows))
 	for i, r := range rows {
 		out[i] = scheduleOf(r)
 	}
@@ -93,7 +84,8 @@ func (p *paymentAPI) served(name string) (pay.Platform, error) {
 	return pay.Platform(profile.Platform()), err
 }
 
-func (p *paymentAPI) getCycle(c echo.Context) error {
+// GetCycle shows the schedule of a platform.
+func (p *paymentAPI) GetCycle(c echo.Context) error {
 	platform, err := p.served(c.Param("platform"))
 	if err != nil {
 		return problem(http.StatusInternalServerError, "%s", err.Error())
@@ -105,22 +97,9 @@ func (p *paymentAPI) getCycle(c echo.Context) error {
 	return ok(c, scheduleOf(r))
 }
 
-// result is how setCycle answers: with 200 also when it refuses.
-type result struct {
-	Ok  *schedule `json:"Ok,omitempty"`
-	Err *string   `json:"Err,omitempty"`
-}
-
-type newSchedule struct {
-	Platform     *string `json:"platform"`
-	IntervalSec  *int64  `json:"intervalSec"`
-	Cron         *string `json:"cron"`
-	ExtraPayTime *int64  `json:"extraPayTimeSec"`
-	Next         *string `json:"nextUpdate"`
-}
-
-func (p *paymentAPI) setCycle(c echo.Context) error {
-	var in newSchedule
+// SetCycle sets a schedule. It answers 200 also when it refuses.
+func (p *paymentAPI) SetCycle(c echo.Context) error {
+	var in accounting.NewSchedule
 	if err := readJSON(c, &in); err != nil {
 		return err
 	}
@@ -134,16 +113,16 @@ func (p *paymentAPI) setCycle(c echo.Context) error {
 		return err
 	case err != nil:
 		text := paymentText(0, err)
-		return ok(c, result{Err: &text})
+		return ok(c, accounting.ScheduleResult{Err: &text})
 	}
 	s := scheduleOf(row)
-	return ok(c, result{Ok: &s})
+	return ok(c, accounting.ScheduleResult{Ok: &s})
 }
 
 // longestCycle keeps a number of seconds from running over.
 const longestCycle = int64(10 * 365 * 24 * time.Hour / time.Second)
 
-func (p *paymentAPI) configure(c echo.Context, in newSchedule) (projections.CycleRow, error) {
+func (p *paymentAPI) configure(c echo.Context, in accounting.NewSchedule) (projections.CycleRow, error) {
 	var none projections.CycleRow
 	ctx := c.Request().Context()
 	platform, err := p.served(*in.Platform)
@@ -161,11 +140,11 @@ func (p *paymentAPI) configure(c echo.Context, in newSchedule) (projections.Cycl
 	if in.IntervalSec != nil {
 		cmd.Interval = time.Duration(min(*in.IntervalSec, longestCycle)) * time.Second
 	}
-	if in.ExtraPayTime != nil {
-		cmd.ExtraPayTime = time.Duration(min(*in.ExtraPayTime, longestCycle)) * time.Second
+	if in.ExtraPayTimeSec != nil {
+		cmd.ExtraPayTime = time.Duration(min(*in.ExtraPayTimeSec, longestCycle)) * time.Second
 	}
-	if in.Next != nil {
-		if cmd.NextAt, err = dto.ParseTime(*in.Next); err != nil {
+	if in.NextUpdate != nil {
+		if cmd.NextAt, err = dto.ParseTime(*in.NextUpdate); err != nil {
 			return none, err
 		}
 	}
@@ -184,9 +163,9 @@ func (p *paymentAPI) configuration(ctx context.Context, was projections.CycleRow
 	}
 }
 
-// settleNow asks for a run. It goes on after the answer, so no time is spent
+// SettleNow asks for a run. It goes on after the answer, so no time is spent
 // on sending here.
-func (p *paymentAPI) settleNow(c echo.Context) error {
+func (p *paymentAPI) SettleNow(c echo.Context) error {
 	platform, err := p.served(c.Param("platform"))
 	if err != nil {
 		return problem(http.StatusInternalServerError, "%s", err.Error())
@@ -208,8 +187,5 @@ func (p *paymentAPI) settleNow(c echo.Context) error {
 	if _, err := p.Cycles.Do(ctx, id, run, meta); err != nil {
 		return err
 	}
-	return ok(c, struct {
-		Resolve int64 `json:"resolve_time_ms"`
-		Send    int64 `json:"send_time_ms"`
-	}{Resolve: time.Since(began).Milliseconds()})
+	return ok(c, accounting.RunRequested{ResolveTimeMs: time.Since(began).Milliseconds()})
 }

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"strings"
+
 	"github.com/labstack/echo/v4"
 
 	"github.com/emet-node/emet/api/gen/activity"
@@ -21,6 +23,9 @@ const (
 
 // inMemory are operations whose effect is in no log.
 var inMemory = map[string]bool{"BeginScan": true, "EndScan": true, "EndScanOfEvents": true, "BindServices": true, "UnbindServices": true}
+
+// slashed are operations whose last parameter has slashes in it.
+var slashed = map[string]bool{"GetTile": true}
 
 // routes serves exactly what the documents list.
 func (s *server) routes(e *echo.Echo) {
@@ -47,7 +52,13 @@ func (s *server) routes(e *echo.Echo) {
 		e.Add(r.Method, gsbBase+r.Path, s.in(&gsbFamily, replayed(r.Operation, r.Handle(gsbAPI{s}))))
 	}
 	for _, r := range emet.Routes {
-		e.Add(r.Method, emetBase+r.Path, s.in(&otherFamily, r.Handle(emetAPI{s})))
+		f, path := &otherFamily, r.Path
+		if strings.HasPrefix(path, "/log/") {
+			f = &tlogFamily
+		}
+		if slashed[r.Operation] {
+			path = path[:strings.LastIndex(path, ":")] + "*"
+		}
+		e.Add(r.Method, emetBase+path, s.in(f, r.Handle(emetAPI{s})))
 	}
-	s.logRoutes(e)
 }

@@ -1,10 +1,16 @@
 package rest
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/knadh/koanf/parsers/yaml"
+
+	"github.com/emet-node/emet/api/gen/accounting"
 	"github.com/emet-node/emet/api/gen/activity"
 	"github.com/emet-node/emet/api/gen/emet"
 	gengsb "github.com/emet-node/emet/api/gen/gsb"
@@ -34,6 +40,9 @@ func documented() (all, money []route) {
 		all = append(all, route{r.Method, emetBase + r.Path, r.Operation})
 	}
 	for _, r := range payment.Routes {
+		money = append(money, route{r.Method, paymentBase + r.Path, r.Operation})
+	}
+	for _, r := range accounting.Routes {
 		money = append(money, route{r.Method, paymentBase + r.Path, r.Operation})
 	}
 	return all, money
@@ -97,5 +106,61 @@ func TestWhatIsNotServedIsUnknown(t *testing.T) {
 		if got := ask(t, w.url, method, path, "{}", asAlice, isJSONBody); got.status != 404 || got.body != "" {
 			t.Errorf("%s: %d %q", c, got.status, got.body)
 		}
+	}
+}
+
+// written lists the routes that the documents describe, as the router has them.
+func written(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("../openapi/*.yaml")
+	if err != nil || len(files) < 7 {
+		t.Fatalf("documents %v, %v", files, err)
+	}
+	braces := regexp.MustCompile(`\{(\w+)\}`)
+	all := map[string]bool{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := yaml.Parser().Unmarshal(b)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		prefix := ""
+		if servers, ok := doc["servers"].([]any); ok {
+			prefix = strings.TrimSuffix(servers[0].(map[string]any)["url"].(string), "/")
+		}
+		for path, operations := range doc["paths"].(map[string]any) {
+			path = braces.ReplaceAllString(prefix+path, ":$1")
+			path = strings.Replace(path, "/tile/:level/:tile", "/tile/:level/*", 1) // its slashes are part of it
+			for method := range operations.(map[string]any) {
+				if method != "parameters" {
+					all[strings.ToUpper(method)+" "+path] = true
+				}
+			}
+		}
+	}
+	return all
+}
+
+func TestWhatIsServedIsWhatTheDocumentsSay(t *testing.T) {
+	t.Parallel()
+	s := &server{Deps: Deps{Log: newLog(t), Payment: &PaymentDeps{}}}
+	documents := written(t)
+	var served []string
+	for _, r := range s.router().Routes() {
+		served = append(served, r.Method+" "+r.Path)
+		if !documents[r.Method+" "+r.Path] {
+			t.Errorf("%s %s is in no document", r.Method, r.Path)
+		}
+	}
+	for r := range documents {
+		if !slices.Contains(served, r) {
+			t.Errorf("%s is documented, not served", r)
+		}
+	}
+	if len(served) < 100 {
+		t.Errorf("%d routes", len(served))
 	}
 }

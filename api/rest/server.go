@@ -89,11 +89,16 @@ func New(cfg Config, deps Deps) http.Handler {
 		cfg.PreflightAge = preflightAge
 	}
 	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log)}
+	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(s.router())))))
+}
+
+// router finds the handler of a request.
+func (s *server) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
 	s.routes(e)
-	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(e)))))
+	return e
 }
 
 // HTTPServer is a server with the time and size limits that the routes need:

@@ -12,22 +12,14 @@ import (
 	"github.com/emet-node/emet/domain/ledger"
 )
 
-// Ledger proves what the log says; *ledger.Keeper of adapters does. A path of
-// tiles has slashes in it, which no OpenAPI document can say, so these routes
-// are described in docs/formats.md.
+// Ledger proves what the log says; *ledger.Keeper of adapters does.
 type Ledger interface {
 	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
 	Tile(ctx context.Context, level int, index uint64, width int) ([]byte, error)
 }
 
-// logRoutes serves the files of c2sp.org/tlog-tiles below the log.
-func (s *server) logRoutes(e *echo.Echo) {
-	if s.Ledger == nil {
-		return
-	}
-	e.GET(emetBase+"/log/checkpoint", s.in(&tlogFamily, s.getCheckpoint))
-	e.GET(emetBase+"/log/tile/:level/*", s.in(&tlogFamily, s.getTile))
-}
+// errNoProofs says that the node keeps no tree of its log.
+var errNoProofs = problem(http.StatusNotFound, "this node proves nothing: its store keeps no tree of the log")
 
 var tlogFamily = family{text: asItIs, status: func(err error) int {
 	if errors.Is(err, ledger.ErrRange) || errors.Is(err, ledger.ErrUnsigned) {
@@ -36,8 +28,11 @@ var tlogFamily = family{text: asItIs, status: func(err error) int {
 	return 0
 }}
 
-// getCheckpoint answers the newest signed note.
-func (s *server) getCheckpoint(c echo.Context) error {
+// GetCheckpoint answers the newest signed note.
+func (s emetAPI) GetCheckpoint(c echo.Context) error {
+	if s.Ledger == nil {
+		return errNoProofs
+	}
 	checkpoint, err := s.Ledger.Checkpoint(c.Request().Context())
 	if err != nil {
 		return err
@@ -46,8 +41,11 @@ func (s *server) getCheckpoint(c echo.Context) error {
 	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", checkpoint.Note)
 }
 
-// getTile answers the hashes of a tile. What it holds never changes.
-func (s *server) getTile(c echo.Context) error {
+// GetTile answers the hashes of a tile. What it holds never changes.
+func (s emetAPI) GetTile(c echo.Context) error {
+	if s.Ledger == nil {
+		return errNoProofs
+	}
 	level, index, width, ok := tileOf(c.Param("level"), c.Param("*"))
 	if !ok {
 		return problem(http.StatusNotFound, "there is no such tile; the path is that of c2sp.org/tlog-tiles")

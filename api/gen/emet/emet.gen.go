@@ -104,6 +104,11 @@ type LogPage struct {
 	Next int64 `json:"next"`
 }
 
+// Message defines model for Message.
+type Message struct {
+	Message string `json:"message"`
+}
+
 // Money defines model for Money.
 type Money struct {
 	Balances []Balance `json:"balances"`
@@ -146,6 +151,10 @@ type ServerInterface interface {
 	GetHead(ctx echo.Context) error
 	// ReadLog answers GET /log.
 	ReadLog(ctx echo.Context) error
+	// GetCheckpoint answers GET /log/checkpoint.
+	GetCheckpoint(ctx echo.Context) error
+	// GetTile answers GET /log/tile/{level}/{tile}.
+	GetTile(ctx echo.Context) error
 	// GetMoney answers GET /money.
 	GetMoney(ctx echo.Context) error
 }
@@ -160,6 +169,8 @@ type Route struct {
 var Routes = []Route{
 	{"GET", "/head", "GetHead", func(s ServerInterface) echo.HandlerFunc { return s.GetHead }},
 	{"GET", "/log", "ReadLog", func(s ServerInterface) echo.HandlerFunc { return s.ReadLog }},
+	{"GET", "/log/checkpoint", "GetCheckpoint", func(s ServerInterface) echo.HandlerFunc { return s.GetCheckpoint }},
+	{"GET", "/log/tile/:level/:tile", "GetTile", func(s ServerInterface) echo.HandlerFunc { return s.GetTile }},
 	{"GET", "/agreements/:agreementId/timeline", "GetTimeline", func(s ServerInterface) echo.HandlerFunc { return s.GetTimeline }},
 	{"GET", "/money", "GetMoney", func(s ServerInterface) echo.HandlerFunc { return s.GetMoney }},
 }
