@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -254,22 +253,7 @@ func (w *till) golden(name string) {
 	got := nowish.ReplaceAll(w.trace.Bytes(), []byte(`"<now>$2"`))
 	got = someIDs.ReplaceAll(got, []byte("<uuid>"))
 	got = millis.ReplaceAll(got, []byte(`_time_ms":<n>`))
-	path := filepath.Join("testdata", "payment", name)
-	if *updateGolden {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // test data
-			w.t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o644); err != nil { //nolint:gosec // test data
-			w.t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path) //nolint:gosec // test data
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		w.t.Errorf("answers differ from %s; got\n%s", path, got)
-	}
+	compareGolden(w.t, filepath.Join("testdata", "payment", name), got)
 }
 
 // TestWhatAJSClientDoes is the payment part of a rental, as clients in use
