@@ -14,7 +14,7 @@ import (
 // providers answers "what do my identities offer, and are they open?".
 type providers struct{}
 
-func (providers) Name() string { return "providers/1" }
+func (providers) Name() string { return "providers/2" }
 
 func (providers) Schema() string {
 	return `CREATE TABLE providers (
@@ -27,7 +27,7 @@ func (providers) Schema() string {
 
 func (providers) Hears() []string {
 	return []string{
-		"provider.enabled.v1", "provider.draining.v1", "provider.disabled.v1", "provider.presets_changed.v1",
+		"provider.enabled.v1", "provider.draining.v1", "provider.disabled.v1", "provider.paused.v1", "provider.presets_changed.v1",
 		"provider.hardware_changed.v1", "provider.rules_changed.v1", "provider.runtime_tested.v1",
 	}
 }
@@ -42,6 +42,8 @@ func (v providers) Apply(tx *sql.Tx, r es.Recorded) error {
 	case agent.Draining:
 		return v.state(tx, r, e.Provider, "draining")
 	case agent.Disabled:
+		return v.state(tx, r, e.Provider, "disabled")
+	case agent.Paused:
 		return v.state(tx, r, e.Provider, "disabled")
 	case agent.PresetsChanged:
 		return v.set(tx, r, e.Provider, "presets", e.Presets)

@@ -23,6 +23,12 @@ func TestWhatAProviderOffers(t *testing.T) {
 	if len(rows) != 1 || rows[0].State != "draining" || rows[0].Subnet != "public" || rows[0].Hardware.MemGiB != "1.5" || rows[0].Presets[0].Name != "default" {
 		t.Fatalf("%+v", rows)
 	}
+	w.say("provider-"+string(bob), agent.Enabled{Provider: bob}, agent.Paused{Provider: bob})
+	closed, err := n.Providers(t.Context(), "")
+	must(t, err)
+	if closed[0].State != "disabled" {
+		t.Errorf("paused: %+v", closed)
+	}
 	if rt := rows[0].Runtimes; len(rt) != 2 || rt[0].Failure != "no KVM" || rt[1].Runtime.Name != "wasmtime" {
 		t.Fatalf("runtimes: %+v", rt)
 	}

@@ -46,8 +46,8 @@ func newProviderCommand() *cobra.Command {
 	}
 	return group("provider", "Selling computing", "  emet provider status\n  emet provider drain", status, presets,
 		turn(control.Enable, "Open for business, with the settings of the last time"),
-		turn(control.Drain, "Let running agreements end and make no new ones"),
-		turn(control.Disable, "Close: withdraw offers and make no new agreements"))
+		turn(control.Drain, "Let running agreements end and make no new ones until it is enabled"),
+		turn(control.Disable, "Close until it is enabled: withdraw offers and make no new agreements"))
 }
 
 func runProviderStatus(cmd *cobra.Command, _ []string, r *node.Reading) error {

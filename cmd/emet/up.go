@@ -102,6 +102,10 @@ func runUp(cmd *cobra.Command, _ []string) error {
 func awaitOffer(ctx context.Context, n *node.Node, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	if phase, err := n.KeptClosed(ctx, n.Identity(0)); err == nil && phase != "" {
+		log.Warn("the provider stays as its operator left it; emet provider enable opens it", "state", phase)
+		return
+	}
 	if err := n.Ready(ctx, n.Identity(0)); err != nil {
 		log.Warn("the provider has no offer on the market yet", "error", err)
 	}

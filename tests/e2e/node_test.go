@@ -243,3 +243,46 @@ func TestRequestsThatCannotBe(t *testing.T) {
 	ask(t, rest, "GET", "/activity-api/v1/activity/"+strings.Repeat("0", 32)+"/state", "").says(t, 404)
 	ask(t, rest, "GET", "/no/such/route", "").says(t, 404)
 }
+
+// What the operator closed stays closed, whatever starts in between.
+func TestADisabledProviderStaysDisabled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	up := func(args ...string) *process {
+		t.Helper()
+		return begin(t, []string{"EMET_NET_LISTEN=" + loopback(freePort(t))}, append([]string{
+			"up", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", freePort(t)),
+		}, args...)...)
+	}
+	state := func(want string) {
+		t.Helper()
+		if r := emet(t, nil, "provider", "status", "-d", dir, "--json"); !strings.Contains(r.stdout, `"state": "`+want+`"`) {
+			t.Fatalf("want %s: %s%s", want, r.stdout, r.stderr)
+		}
+	}
+	stop := func(p *process) {
+		p.signal(syscall.SIGINT)
+		<-p.over
+	}
+	p := up()
+	state("enabled")
+	stop(p)
+	p = up("--no-provider")
+	state("disabled")
+	stop(p)
+	p = up()
+	state("enabled")
+	emet(t, nil, "provider", "disable", "-d", dir)
+	stop(p)
+	stop(up("--no-provider"))
+	p = up()
+	state("disabled")
+	if !strings.Contains(p.out.String(), "emet provider enable") {
+		t.Errorf("nobody is told:\n%s", p.out)
+	}
+	emet(t, nil, "provider", "enable", "-d", dir)
+	stop(p)
+	p = up()
+	state("enabled")
+	stop(p)
+}

@@ -70,12 +70,12 @@ func (n *Node) verifiedPayments(ctx context.Context) ([]string, error) {
 }
 
 // openForBusiness sets up the identities that sell. Nothing that is as it was
-// makes a fact.
+// makes a fact, and what the operator closed stays closed.
 func (n *Node) openForBusiness(ctx context.Context) error {
 	n.handler.listen(n.gossip.Hear)
 	for i, w := range n.o.Identities {
 		if w.Closed {
-			if _, err := n.Providers.Do(ctx, string(n.ids[i]), agent.Disable{By: operator}, operatorMeta(n.ids[i], "close/"+randomHex(8))); err != nil {
+			if _, err := n.Providers.Do(ctx, string(n.ids[i]), agent.Pause{By: operator}, operatorMeta(n.ids[i], "close/"+randomHex(8))); err != nil {
 				return err
 			}
 		}
@@ -96,7 +96,7 @@ func (n *Node) sell(ctx context.Context, id identity.NodeID, p Provider) error {
 		n.provide(ctx, id, agent.Setup{By: operator, Hardware: p.Hardware, Presets: p.Presets, Provider: id, Rules: p.Rules}),
 		n.provide(ctx, id, agent.RecordTest{By: operator, Failure: failure, Provider: id, Runtime: wasmRuntime}),
 		n.provide(ctx, id, agent.Enable{
-			By: operator, NodeName: p.Name, Platforms: n.platforms(id), Provider: id, Public: p.Public, Subnet: p.Subnet,
+			AtStart: true, By: operator, NodeName: p.Name, Platforms: n.platforms(id), Provider: id, Public: p.Public, Subnet: p.Subnet,
 		}),
 	)
 	if err == nil && failure != "" {
@@ -157,6 +157,19 @@ func (n *Node) platforms(id identity.NodeID) []agent.Platform {
 		out = append(out, agent.Platform{Address: string(id), Platform: p.Platform()})
 	}
 	return out
+}
+
+// KeptClosed says in which state, "disabled" or "draining", a provider stays by
+// its operator's word; "" when starting opens it.
+func (n *Node) KeptClosed(ctx context.Context, id identity.NodeID) (string, error) {
+	s, _, err := n.Providers.Load(ctx, string(id))
+	if err != nil || !s.Kept {
+		return "", err
+	}
+	if s.Phase == agent.PhaseDraining {
+		return "draining", nil
+	}
+	return "disabled", nil
 }
 
 // Ready waits until an identity that sells has an offer on the market.

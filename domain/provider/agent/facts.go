@@ -29,8 +29,13 @@ type (
 	Draining struct {
 		Provider identity.NodeID `json:"provider"`
 	}
-	// Disabled says that the provider is closed.
+	// Disabled says that the provider is closed until its operator opens it.
 	Disabled struct {
+		Provider identity.NodeID `json:"provider"`
+	}
+	// Paused says that the provider is closed while its node runs without
+	// selling. The next start that sells opens it.
+	Paused struct {
 		Provider identity.NodeID `json:"provider"`
 	}
 	// PresetsChanged lists the active presets, all of them.
@@ -103,6 +108,7 @@ type Runtime struct {
 func (Enabled) providerEvent()         {}
 func (Draining) providerEvent()        {}
 func (Disabled) providerEvent()        {}
+func (Paused) providerEvent()          {}
 func (PresetsChanged) providerEvent()  {}
 func (HardwareChanged) providerEvent() {}
 func (RulesChanged) providerEvent()    {}

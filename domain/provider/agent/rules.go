@@ -32,7 +32,9 @@ type (
 		Runtime  Runtime
 	}
 	// Enable opens for business. [ErrIncomplete] without presets or hardware.
+	// AtStart is not the operator's word: what he disabled or drains stays so.
 	Enable struct {
+		AtStart   bool
 		By        identity.Caller
 		NodeName  string
 		Platforms []Platform
@@ -42,8 +44,10 @@ type (
 	}
 	// Drain lets running agreements end and makes no new ones.
 	Drain struct{ By identity.Caller }
-	// Disable closes.
+	// Disable closes until the operator enables.
 	Disable struct{ By identity.Caller }
+	// Pause closes an open provider until the next start that sells.
+	Pause struct{ By identity.Caller }
 )
 
 func (Setup) providerCommand()      {}
@@ -51,6 +55,7 @@ func (RecordTest) providerCommand() {}
 func (Enable) providerCommand()     {}
 func (Drain) providerCommand()      {}
 func (Disable) providerCommand()    {}
+func (Pause) providerCommand()      {}
 
 // ErrIncomplete says that a provider cannot open yet.
 var ErrIncomplete = errors.New("the provider has no presets or hardware profile")
@@ -63,6 +68,7 @@ const (
 	PhaseDisabled Phase = ""
 	PhaseEnabled  Phase = "enabled"
 	PhaseDraining Phase = "draining"
+	PhasePaused   Phase = "paused"
 )
 
 // State is a provider as its facts tell it.
@@ -70,6 +76,7 @@ type State struct {
 	Provider identity.NodeID
 	Phase    Phase
 	Enabled  Enabled // as it last was
+	Kept     bool    // in its phase by its operator's word: a start does not change it
 	Presets  []Preset
 	Hardware Hardware
 	Rules    Rulebook
@@ -83,11 +90,13 @@ var Rules = es.Decider[Command, Event, State]{Decide: decide, Evolve: Evolve}
 func Evolve(s State, e Event) State {
 	switch e := e.(type) {
 	case Enabled:
-		s.Provider, s.Phase, s.Enabled = e.Provider, PhaseEnabled, e
+		s.Provider, s.Phase, s.Enabled, s.Kept = e.Provider, PhaseEnabled, e, false
 	case Draining:
-		s.Phase = PhaseDraining
+		s.Phase, s.Kept = PhaseDraining, true
 	case Disabled:
-		s.Phase = PhaseDisabled
+		s.Phase, s.Kept = PhaseDisabled, true
+	case Paused:
+		s.Phase = PhasePaused
 	case PresetsChanged:
 		s.Provider, s.Presets = e.Provider, e.Presets
 	case HardwareChanged:
@@ -128,6 +137,11 @@ func decide(s State, c Command) ([]Event, error) {
 			return nil, err
 		}
 		return []Event{Disabled{Provider: s.Provider}}, nil
+	case Pause:
+		if err := c.By.MayAct(s.Provider, identity.Provider); err != nil || s.Phase != PhaseEnabled {
+			return nil, err
+		}
+		return []Event{Paused{Provider: s.Provider}}, nil
 	}
 	return nil, fmt.Errorf("%T: %w", c, es.ErrWrongCommand)
 }
@@ -168,6 +182,9 @@ func enable(s State, c Enable) ([]Event, error) {
 	}
 	if len(s.Presets) == 0 || s.Hardware.Threads == 0 {
 		return nil, ErrIncomplete
+	}
+	if c.AtStart && s.Kept {
+		return nil, nil
 	}
 	e := Enabled{NodeName: c.NodeName, Platforms: c.Platforms, Provider: c.Provider, Public: c.Public, Subnet: c.Subnet}
 	if s.Phase == PhaseEnabled && reflect.DeepEqual(s.Enabled, e) {

@@ -38,6 +38,24 @@ func TestOpensOnceAndNotWithoutAnythingToOffer(t *testing.T) {
 	open.After(t, agent.Drain{By: operator}).When(enable).Then(t, agent.Enabled{Provider: me, Subnet: "public"})
 }
 
+func TestAStartLeavesTheOperatorsWord(t *testing.T) {
+	t.Parallel()
+	start := enable
+	start.AtStart = true
+	open := estest.For(agent.Rules).After(t, setup, start)
+	disable, pause := agent.Disable{By: operator}, agent.Pause{By: operator}
+	open.When(disable).Then(t, agent.Disabled{Provider: me})
+	open.After(t, disable).When(start).Then(t)
+	open.After(t, disable, pause).When(start).Then(t)
+	open.After(t, disable).When(enable).Then(t, agent.Enabled{Provider: me, Subnet: "public"})
+	open.After(t, agent.Drain{By: operator}).When(start).Then(t)
+	open.When(pause).Then(t, agent.Paused{Provider: me})
+	open.After(t, pause).When(pause).Then(t)
+	open.After(t, pause).When(start).Then(t, agent.Enabled{Provider: me, Subnet: "public"})
+	open.After(t, pause, disable).When(start).Then(t)
+	open.After(t, disable, enable, pause).When(start).Then(t, agent.Enabled{Provider: me, Subnet: "public"})
+}
+
 func TestStrangersChangeNothing(t *testing.T) {
 	t.Parallel()
 	stranger := identity.Caller{Actor: es.ActorPeer, Node: me}

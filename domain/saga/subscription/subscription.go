@@ -34,7 +34,7 @@ type Live struct{ ID, Preset string }
 var Saga = es.Saga[State]{
 	Name: "subscription",
 	Hears: []string{
-		"provider.enabled.v1", "provider.draining.v1", "provider.disabled.v1", "provider.presets_changed.v1",
+		"provider.enabled.v1", "provider.draining.v1", "provider.disabled.v1", "provider.paused.v1", "provider.presets_changed.v1",
 		"provider.hardware_changed.v1", "provider.rules_changed.v1", "provider.runtime_tested.v1",
 		"offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
 	},

@@ -120,7 +120,7 @@ func TestANewPresetIsOfferedBesideTheOthers(t *testing.T) {
 // Facts that lie between the wish and the offer.
 func TestAnOfferThatIsNotWantedAnyMoreIsTakenBack(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]any{"closed": agent.Disabled{Provider: bob}, "another preset": presets("b")} {
+	for name, change := range map[string]any{"closed": agent.Disabled{Provider: bob}, "paused": agent.Paused{Provider: bob}, "another preset": presets("b")} {
 		s, o := opened(t, "a")
 		s.own(change)
 		if got := ids(t, s.published(o[0])); fmt.Sprint(got) != fmt.Sprint([]string{o[0].OfferID}) {
