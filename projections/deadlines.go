@@ -3,24 +3,30 @@ package projections
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/demand"
 	"github.com/emet-node/emet/domain/market/offer"
 	"github.com/emet-node/emet/domain/payment/allocation"
+	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/cycle"
 )
 
 // deadlines answers "what happens next by itself?".
 type deadlines struct{}
 
-func (deadlines) Name() string { return "deadlines/1" }
+func (deadlines) Name() string { return "deadlines/2" }
 
 func (deadlines) Schema() string {
 	return `CREATE TABLE deadlines (stream TEXT NOT NULL, what TEXT NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (stream, what)) WITHOUT ROWID;
-	CREATE INDEX deadlines_by_time ON deadlines (due)`
+	CREATE INDEX deadlines_by_time ON deadlines (due);
+	CREATE TABLE deadline_cycles (stream TEXT PRIMARY KEY, next INTEGER NOT NULL, interval INTEGER NOT NULL) WITHOUT ROWID;
+	CREATE TABLE deadline_bills (stream TEXT PRIMARY KEY, cycle TEXT NOT NULL) WITHOUT ROWID;
+	CREATE TABLE deadline_debts (cycle TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (cycle, document)) WITHOUT ROWID`
 }
 
 func (deadlines) Hears() []string {
@@ -31,6 +37,7 @@ func (deadlines) Hears() []string {
 		"agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.terminated.v1", "agreement.expired.v1",
 		"allocation.created.v1", "allocation.amended.v1", "allocation.released.v1", "allocation.expired.v1",
 		"cycle.configured.v1", "cycle.run_requested.v1",
+		"bill.opened.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.settled.v1", "bill.unsettled.v1",
 	}
 }
 
@@ -53,13 +60,77 @@ func (v deadlines) Apply(tx *sql.Tx, r es.Recorded) error {
 	case allocation.Amended:
 		return v.set(tx, r, "release", e.Timeout)
 	case cycle.Configured:
-		return v.set(tx, r, "settlement", e.NextAt)
+		if err := exec(tx, `INSERT OR REPLACE INTO deadline_cycles VALUES (?, ?, ?)`, string(r.Stream), e.NextAt, e.IntervalSec); err != nil {
+			return err
+		}
+		return v.settlement(tx, r, r.Stream)
 	case cycle.RunRequested:
-		return v.set(tx, r, "settlement", e.NextAt)
+		if err := exec(tx, `UPDATE deadline_cycles SET next = ? WHERE stream = ?`, e.NextAt, string(r.Stream)); err != nil {
+			return err
+		}
+		return v.settlement(tx, r, r.Stream)
+	case bill.Event:
+		return v.hearBill(tx, r, e)
 	case nil, es.Erased:
 		return nil
 	}
 	return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(r.Stream)) // all others end what they are about
+}
+
+func (v deadlines) hearBill(tx *sql.Tx, r es.Recorded, e bill.Event) error {
+	switch e := e.(type) {
+	case bill.Opened:
+		if e.Side != identity.Requestor {
+			return nil
+		}
+		payer := es.StreamOf(cycle.Category, cycle.StreamID(e.Platform, e.PayerAddr))
+		return exec(tx, `INSERT OR REPLACE INTO deadline_bills VALUES (?, ?)`, string(r.Stream), string(payer))
+	case bill.NoteAccepted:
+		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.DebitNoteID)
+	case bill.InvoiceAccepted:
+		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.InvoiceID)
+	case bill.Unsettled:
+		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.DocumentID)
+	case bill.Settled:
+		return v.owes(tx, r, `DELETE FROM deadline_debts WHERE cycle = ? AND document = ?`, e.DocumentID)
+	}
+	return nil
+}
+
+// owes notes that a document of a payer's bill waits to be paid, or does not.
+func (v deadlines) owes(tx *sql.Tx, r es.Recorded, change, document string) error {
+	var payer string
+	err := tx.QueryRow(`SELECT cycle FROM deadline_bills WHERE stream = ?`, string(r.Stream)).Scan(&payer)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // the payee's
+	}
+	if err != nil {
+		return err
+	}
+	if err := exec(tx, change, payer, document); err != nil {
+		return err
+	}
+	return v.settlement(tx, r, es.Stream(payer))
+}
+
+// settlement sets when a cycle settles next, which it does only while it owes
+// something. Runs that were left out keep the beat.
+func (v deadlines) settlement(tx *sql.Tx, r es.Recorded, payer es.Stream) error {
+	var next time.Time
+	var seconds int64
+	err := tx.QueryRow(`SELECT next, interval FROM deadline_cycles WHERE stream = ? AND EXISTS (SELECT 1 FROM deadline_debts WHERE cycle = stream)`,
+		string(payer)).Scan(moment{&next}, &seconds)
+	if errors.Is(err, sql.ErrNoRows) {
+		return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(payer))
+	}
+	if err != nil {
+		return err
+	}
+	if late, interval := r.Recorded.Sub(next), time.Duration(seconds)*time.Second; late > 0 && interval > 0 {
+		next = next.Add((late/interval + 1) * interval)
+	}
+	r.Stream = payer
+	return v.set(tx, r, "settlement", next)
 }
 
 func (deadlines) set(tx *sql.Tx, r es.Recorded, what string, due time.Time) error {
