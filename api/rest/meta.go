@@ -38,6 +38,12 @@ func commandKey(c echo.Context) string {
 	return "rest/" + keyOf(r.Context()).ID + "/" + r.Method + " " + r.URL.Path + "/" + given
 }
 
+// keyed says whether the client gave its request an Idempotency-Key that counts.
+func keyed(c echo.Context) bool {
+	given := c.Request().Header.Get(idempotencyHeader)
+	return given != "" && len(given) <= maxIdempotencyKey
+}
+
 // ids of things that clients create are random, but the same again for the
 // same idempotency key.
 var idSpace = es.ID{0x72, 0x65, 0x73, 0x74, 0x2d, 0x69, 0x64, 0x73, 0x80, 0x65, 0x6d, 0x65, 0x74, 0x6e, 0x65, 0x77}

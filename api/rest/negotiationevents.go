@@ -78,11 +78,9 @@ func (m *marketAPI) collect(c echo.Context, find func(context.Context, string) (
 	}
 	deadline, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if events, ok, err := m.handedOut(c, id, find); ok || err != nil {
-		if err != nil {
-			return err
-		}
-		return list(c, events)
+	news := negotiationNews
+	if keyed(c) { // another try of the same poll may be answered first
+		news.Types = append(slices.Clone(news.Types), "inbox.delivered.v1")
 	}
 	for {
 		head, err := m.Log.Store.Head(ctx)
@@ -95,30 +93,47 @@ func (m *marketAPI) collect(c echo.Context, find func(context.Context, string) (
 			return err
 		case sub.owner != keyOf(ctx).Identity:
 			return gone(id, false)
-		case !sub.live:
-			m.mail.close(id)
-			return gone(id, !sub.expires.IsZero() && !sub.expires.After(time.Now()))
 		}
-		var box *mailbox
-		var matches <-chan struct{}
-		if sub.side == identity.Requestor {
-			box = m.mail.open(id, sub.properties, sub.constraints, sub.owner, sub.expires)
-			matches = box.news()
-		}
-		events, err := m.handOut(c, sub, box, most)
+		events, matches, err := m.look(c, sub, most)
 		if err != nil || len(events) > 0 {
 			if err != nil {
 				return err
 			}
 			return list(c, events)
 		}
-		if err := m.newsOr(deadline, head, negotiationNews, matches, sub.expires); err != nil {
+		if err := m.newsOr(deadline, head, news, matches, sub.expires); err != nil {
 			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				return list(c, events)
 			}
 			return err
 		}
 	}
+}
+
+// look hands out what there is for a subscription, and says when there may be
+// more. Tries of the same poll take turns, and get what the first of them took.
+func (m *marketAPI) look(c echo.Context, sub subscription, most int) (events []gen.NegotiationEvent, matches <-chan struct{}, err error) {
+	if keyed(c) {
+		done, err := m.tries.take(c.Request().Context(), commandKey(c))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer done()
+		if events, ok, err := m.handedOut(c, sub); ok || err != nil {
+			return events, nil, err
+		}
+	}
+	if !sub.live {
+		m.mail.close(sub.id)
+		return nil, nil, gone(sub.id, !sub.expires.IsZero() && !sub.expires.After(time.Now()))
+	}
+	var box *mailbox
+	if sub.side == identity.Requestor {
+		box = m.mail.open(sub.id, sub.properties, sub.constraints, sub.owner, sub.expires)
+		matches = box.news()
+	}
+	events, err = m.handOut(c, sub, box, most)
+	return events, matches, err
 }
 
 // newsOr waits for facts, for another sign, or for a moment.
@@ -299,22 +314,15 @@ func (m *marketAPI) deliver(c echo.Context, sub subscription, parcels []parcel) 
 
 // handedOut is what an earlier try of the same poll took, if the client gave it
 // a key: its answer may have been lost on the way.
-func (m *marketAPI) handedOut(c echo.Context, id string, find func(context.Context, string) (subscription, error)) ([]gen.NegotiationEvent, bool, error) {
-	if c.Request().Header.Get(idempotencyHeader) == "" {
-		return nil, false, nil
-	}
+func (m *marketAPI) handedOut(c echo.Context, sub subscription) ([]gen.NegotiationEvent, bool, error) {
 	ctx, key := c.Request().Context(), commandKey(c)
-	for r, err := range m.Log.ReadStream(ctx, es.StreamOf(inbox.Category, id), 0) {
+	for r, err := range m.Log.ReadStream(ctx, es.StreamOf(inbox.Category, sub.id), 0) {
 		if err != nil {
 			return nil, false, err
 		}
 		d, ok := r.Data.(inbox.Delivered)
 		if !ok || r.Info.Key != key {
 			continue
-		}
-		sub, err := find(ctx, id)
-		if err != nil || sub.owner != keyOf(ctx).Identity {
-			return nil, false, err
 		}
 		parcels := make([]parcel, len(d.Refs))
 		for i, ref := range d.Refs {

@@ -49,7 +49,7 @@ func (r *replays) put(key string, k kept) {
 // what succeeded is kept: a refusal may be tried again.
 func (r *replays) once(h echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if c.Request().Header.Get(idempotencyHeader) == "" {
+		if !keyed(c) {
 			return h(c)
 		}
 		key := commandKey(c)
@@ -68,6 +68,22 @@ func (r *replays) once(h echo.HandlerFunc) echo.HandlerFunc {
 		}
 		r.put(key, kept{c.Response().Status, c.Response().Header().Clone(), out.body.Bytes()})
 		return nil
+	}
+}
+
+// inTurn lets requests with the same Idempotency-Key go one after the other, so
+// that the second finds in the log what the first did.
+func (s *server) inTurn(h echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if !keyed(c) {
+			return h(c)
+		}
+		done, err := s.tries.take(c.Request().Context(), commandKey(c))
+		if err != nil {
+			return err
+		}
+		defer done()
+		return h(c)
 	}
 }
 

@@ -33,16 +33,16 @@ type paymentAPI struct {
 }
 
 // paymentRoutes serves payments and their accounting.
-func (s *server) paymentRoutes(e *echo.Echo) {
+func (s *server) paymentRoutes(e *echo.Echo, replayed func(method, operation string, h echo.HandlerFunc) echo.HandlerFunc) {
 	if s.Deps.Payment == nil {
 		return
 	}
 	p := &paymentAPI{server: s, PaymentDeps: *s.Deps.Payment, turns: newTurns()}
 	for _, r := range gen.Routes {
-		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, r.Handle(p)))
+		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, replayed(r.Method, r.Operation, r.Handle(p))))
 	}
 	for _, r := range accounting.Routes {
-		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, r.Handle(p)))
+		e.Add(r.Method, paymentBase+r.Path, s.in(&paymentFamily, replayed(r.Method, r.Operation, r.Handle(p))))
 	}
 }
 

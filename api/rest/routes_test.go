@@ -146,7 +146,7 @@ func written(t *testing.T) map[string]bool {
 
 func TestWhatIsServedIsWhatTheDocumentsSay(t *testing.T) {
 	t.Parallel()
-	s := &server{Deps: Deps{Log: newLog(t), Payment: &PaymentDeps{}}}
+	s := &server{Deps: Deps{Log: newLog(t), Payment: &PaymentDeps{}}, tries: newTurns()}
 	documents := written(t)
 	var served []string
 	for _, r := range s.router().Routes() {

@@ -78,6 +78,7 @@ type server struct {
 	Deps
 	guard *guard
 	tally *tally
+	tries *turns // of requests with the same Idempotency-Key
 }
 
 // New makes the handler of all routes. Serve it with [HTTPServer].
@@ -88,7 +89,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	if cfg.PreflightAge == 0 {
 		cfg.PreflightAge = preflightAge
 	}
-	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log)}
+	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns()}
 	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(s.router())))))
 }
 
