@@ -1,11 +1,15 @@
 package rest
 
 import (
+	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/market/demand"
 )
 
 // A poll takes things out of a queue. When its answer was lost, the same poll
@@ -75,10 +79,32 @@ func TestTriesOfOnePollAtOnceAnswerTheSame(t *testing.T) {
 	}
 }
 
+// paired keeps the first command back until a second comes, if one does.
+type paired struct {
+	Aggregate[demand.Command, demand.State]
+	n      atomic.Int32
+	second chan struct{}
+}
+
+func (p *paired) Do(ctx context.Context, id string, cmd demand.Command, m es.Meta) (demand.State, error) {
+	switch p.n.Add(1) {
+	case 1:
+		select {
+		case <-p.second:
+		case <-time.After(200 * time.Millisecond):
+		}
+	case 2:
+		close(p.second)
+	}
+	return p.Aggregate.Do(ctx, id, cmd, m)
+}
+
 // What is asked for several times at once with one key is made once.
 func TestTriesOfOneRequestAtOnceChangeOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(d *Deps) {
+		d.Market.Demands = &paired{Aggregate: d.Market.Demands, second: make(chan struct{})}
+	})
 	for _, kind := range []string{"demands", "offers"} {
 		got := atOnce(t, w.url, "POST", "/market-api/v1/"+kind, demandBody)
 		if live := w.array(w.call(200, "GET", "/market-api/v1/"+kind, "")); got[0].status != 201 || len(live) != 1 {
