@@ -70,15 +70,15 @@ func (v deadlines) Apply(tx *sql.Tx, r es.Recorded) error {
 		}
 		return v.settlement(tx, r, r.Stream)
 	case bill.Event:
-		return v.hearBill(tx, r, e)
+		return v.hearBill(tx, r)
 	case nil, es.Erased:
 		return nil
 	}
 	return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(r.Stream)) // all others end what they are about
 }
 
-func (v deadlines) hearBill(tx *sql.Tx, r es.Recorded, e bill.Event) error {
-	switch e := e.(type) {
+func (v deadlines) hearBill(tx *sql.Tx, r es.Recorded) error {
+	switch e := r.Data.(type) {
 	case bill.Opened:
 		if e.Side != identity.Requestor {
 			return nil

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"github.com/emet-node/emet/domain/es"
 )
 
 // Rebuild makes the tables anew from the log in a side file, which then takes
@@ -91,22 +89,6 @@ func remove(path string) {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		os.Remove(path + suffix) //nolint:errcheck // it may not be there; opening will tell
 	}
-}
-
-// AsOf folds the log up to position pos (exclusive) into memory. The result
-// answers the same questions and never changes; close it after use.
-func (d *DB) AsOf(ctx context.Context, pos es.Position) (*DB, error) {
-	past := &DB{name: d.name + "@" + fmt.Sprint(pos), path: Memory, views: d.views, frozen: true}
-	past.wire()
-	past.log = &es.Log{Store: upTo{d.log.Store, pos}, Codec: d.log.Codec, Sealer: d.log.Sealer}
-	if err := past.open(Memory); err != nil {
-		return nil, err
-	}
-	if err := past.catchUp(ctx); err != nil {
-		past.close() //nolint:errcheck // the first error counts
-		return nil, err
-	}
-	return past, nil
 }
 
 // TableHash is the SHA-256 of all rows of all tables, in an order that does

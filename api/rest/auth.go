@@ -126,6 +126,7 @@ const (
 // guard counts failed keys per address, and what each key has running.
 type guard struct {
 	mu       sync.Mutex
+	refused  struct{ requests, streams, guesses int64 }
 	failures map[string]*failures
 	running  map[string]*running
 }
@@ -160,6 +161,7 @@ func (g *guard) failed(remote string) time.Duration {
 		g.failures[host] = f
 	}
 	if f.n++; f.n > freeFailures {
+		g.refused.guesses++
 		return failureDelay
 	}
 	return 0
@@ -174,7 +176,12 @@ func (g *guard) enter(key string, stream bool) bool {
 		r = &running{}
 		g.running[key] = r
 	}
-	if r.requests >= maxRequests || stream && r.streams >= maxStreams {
+	switch {
+	case r.requests >= maxRequests:
+		g.refused.requests++
+		return false
+	case stream && r.streams >= maxStreams:
+		g.refused.streams++
 		return false
 	}
 	r.requests++
@@ -194,6 +201,21 @@ func (g *guard) leave(key string, stream bool) {
 	}
 	if r.requests == 0 {
 		delete(g.running, key)
+	}
+}
+
+// limits are what the busiest app-key has running, and how many addresses guess.
+func (g *guard) limits() []Limit {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var most running
+	for _, r := range g.running {
+		most.requests, most.streams = max(most.requests, r.requests), max(most.streams, r.streams)
+	}
+	return []Limit{
+		{"rest_wrong_keys", int64(len(g.failures)), maxFailureIPs, g.refused.guesses},
+		{"rest_requests_of_a_key", int64(most.requests), maxRequests, g.refused.requests},
+		{"rest_streams_of_a_key", int64(most.streams), maxStreams, g.refused.streams},
 	}
 }
 

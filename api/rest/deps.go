@@ -37,8 +37,18 @@ type Deps struct {
 	Ledger Ledger
 	// Net says how the node is connected.
 	Net Net
+	// Limits tells how far the limits of the node are used; nil = only those of
+	// REST are told.
+	Limits func(context.Context) []Limit
 	// Healthy says what keeps the node as such from working; nil = never asked.
 	Healthy func(context.Context) error
+}
+
+// Limit is how much of something bounded is in use, and how often more was
+// refused since the start. Name is lower case with underscores.
+type Limit struct {
+	Name               string
+	Used, Max, Refused int64
 }
 
 // Bridge is the bus bridge; *gsb.Bridge is one.

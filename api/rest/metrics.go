@@ -129,30 +129,64 @@ func (t *tally) read(ctx context.Context) error {
 	return nil
 }
 
-// text is the counters that some prefix fits, in Prometheus' text format.
-func (t *tally) text(ctx context.Context, prefixes ...string) (string, error) {
+// sampled is what one scrape says of a metric.
+type sampled struct {
+	name, help, kind string
+	value            int64
+}
+
+// samples are all counters of facts.
+func (t *tally) samples(ctx context.Context) ([]sampled, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.read(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
+	out := make([]sampled, len(metricsOf))
+	for i, m := range metricsOf {
+		out[i] = sampled{m.name, m.help, "counter", t.counts[counter{m.fact, m.side}]}
+	}
+	return out, nil
+}
+
+// limitSamples tell of each limit what is used, what may be, and what was refused.
+func (s *server) limitSamples(ctx context.Context) []sampled {
+	limits := s.guard.limits()
+	if s.Limits != nil {
+		limits = append(limits, s.Limits(ctx)...)
+	}
+	var out []sampled
+	for _, l := range limits {
+		name := "limit_" + l.Name
+		out = append(out,
+			sampled{name + "_max", "The most that there may be.", "gauge", l.Max},
+			sampled{name + "_refused_total", "How often more was refused.", "counter", l.Refused},
+			sampled{name + "_used", "What is in use.", "gauge", l.Used})
+	}
+	return out
+}
+
+// text is the samples that some prefix fits, in Prometheus' text format.
+func text(samples []sampled, prefixes ...string) string {
+	slices.SortFunc(samples, func(a, b sampled) int { return strings.Compare(a.name, b.name) })
 	var b strings.Builder
-	for _, m := range metricsOf {
+	for _, m := range samples {
 		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(m.name, p) }) {
-			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %d\n", m.name, m.help, m.name, m.name, t.counts[counter{m.fact, m.side}])
+			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", m.name, m.help, m.name, m.kind, m.name, m.value)
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 const prometheusText = "text/plain; version=0.0.4; charset=utf-8"
 
 func (s nodeAPI) metrics(c echo.Context, prefixes ...string) error {
-	text, err := s.tally.text(c.Request().Context(), prefixes...)
+	ctx := c.Request().Context()
+	samples, err := s.tally.samples(ctx)
 	if err != nil {
 		return err
 	}
-	return c.Blob(http.StatusOK, prometheusText, []byte(text))
+	return c.Blob(http.StatusOK, prometheusText, []byte(text(append(samples, s.limitSamples(ctx)...), prefixes...)))
 }
 
 // ExposeMetrics tells all counters.

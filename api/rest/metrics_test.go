@@ -42,7 +42,7 @@ func TestCountersFollowTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	names, before := scrape(t, w.url, "/metrics-api/v1/expose")
-	if !slices.IsSorted(names) || len(names) != len(metricsOf) || len(before) != len(names) {
+	if !slices.IsSorted(names) || len(names) != len(metricsOf)+3*len(newGuard().limits()) || len(before) != len(names) {
 		t.Errorf("%d names: %v", len(names), names)
 	}
 	for _, name := range []string{"market_agreements_requestor_approved", "payment_invoices_requestor_accepted", "activity_requestor_created"} {
@@ -67,6 +67,29 @@ func TestCountersFollowTheLog(t *testing.T) {
 	}
 	if names, _ := scrape(t, w.url, "/metrics-api/v1/filtered"); len(names) != 0 {
 		t.Errorf("something would be pushed: %v", names)
+	}
+}
+
+func TestLimitsAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *Deps) {
+		d.Limits = func(context.Context) []Limit { return []Limit{{Name: "activities", Used: 3, Max: 64, Refused: 2}} }
+	})
+	for range freeFailures + 3 {
+		ask(t, w.url, "GET", "/me", "", "Authorization: Bearer wrong")
+	}
+	names, values := scrape(t, w.url, "/metrics-api/v1/filtered/limit_")
+	if !slices.IsSorted(names) {
+		t.Errorf("%v", names)
+	}
+	for name, want := range map[string]int{
+		"limit_activities_used": 3, "limit_activities_max": 64, "limit_activities_refused_total": 2,
+		"limit_rest_wrong_keys_refused_total": 3, "limit_rest_wrong_keys_used": 1, "limit_rest_requests_of_a_key_max": maxRequests,
+		"limit_rest_streams_of_a_key_refused_total": 0,
+	} {
+		if got, ok := values[name]; !ok || got != want {
+			t.Errorf("%s is %d, %v, want %d", name, got, ok, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -91,6 +92,9 @@ func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateAc
 func (in *Inbound) make(ctx context.Context, from peer.Caller, t Terms, m peer.CreateActivity, id string) error {
 	in.creating.Lock()
 	defer in.creating.Unlock()
+	if err := in.roomFor(ctx, m.RequestID); err != nil {
+		return err
+	}
 	alive, err := in.aliveOther(ctx, m)
 	if err != nil {
 		return err
@@ -101,6 +105,16 @@ func (in *Inbound) make(ctx context.Context, from peer.Caller, t Terms, m peer.C
 	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, m.AgreementID, "create/"+m.RequestID),
 		agreement.StreamOf(identity.Provider, m.AgreementID)))
 	return err
+}
+
+// roomFor refuses one more activity than the machine is meant to carry.
+func (in *Inbound) roomFor(ctx context.Context, activityID string) error {
+	alive, err := in.Alive(ctx)
+	if err != nil || len(alive) < in.maxAlive() || slices.Contains(alive, activityID) {
+		return err
+	}
+	in.refused.Add(1)
+	return effects.Busy(time.Minute, "too many activities run here")
 }
 
 // aliveOther names a living activity of the agreement other than the wanted

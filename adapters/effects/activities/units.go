@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -87,7 +88,10 @@ type Units struct {
 	WallClock     time.Duration
 	OrphanAfter   time.Duration
 	Unresponsive  time.Duration // silence that counts as such
-	Logger        *slog.Logger
+	// MaxAlive bounds the activities that have an exe-unit at the same time,
+	// 0 = 64.
+	MaxAlive int
+	Logger   *slog.Logger
 
 	mu   sync.Mutex
 	live map[string]*living
@@ -98,6 +102,23 @@ type Units struct {
 	up, found chan struct{}
 
 	creating sync.Mutex // held from the look at what is alive to the fact
+	refused  atomic.Int64
+}
+
+const maxAlive = 64
+
+func (u *Units) maxAlive() int {
+	if u.MaxAlive > 0 {
+		return u.MaxAlive
+	}
+	return maxAlive
+}
+
+// Limit is how many activities live, how many may, and how often one more was
+// refused.
+func (u *Units) Limit(ctx context.Context) (used, most, refused int64) {
+	alive, _ := u.Alive(ctx) // none, when the log cannot be read
+	return int64(len(alive)), int64(u.maxAlive()), u.refused.Load()
 }
 
 // living is an exe-unit that is attended.

@@ -5,8 +5,10 @@ import (
 	"crypto/ed25519"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects"
 	enet "github.com/emet-node/emet/adapters/net"
 	"github.com/emet-node/emet/adapters/net/libp2p"
 	"github.com/emet-node/emet/adapters/secrets"
@@ -80,6 +82,7 @@ type lateHandler struct {
 	mu     sync.RWMutex
 	h      peer.Handler
 	gossip enet.Gossip
+	busy   atomic.Int64 // how often a peer was told to come again
 }
 
 func (l *lateHandler) set(h peer.Handler) {
@@ -97,7 +100,11 @@ func (l *lateHandler) get() peer.Handler {
 // HandleCall implements peer.Handler.
 func (l *lateHandler) HandleCall(ctx context.Context, from peer.Caller, m peer.Message) (peer.Message, error) {
 	if h := l.get(); h != nil {
-		return h.HandleCall(ctx, from, m)
+		answer, err := h.HandleCall(ctx, from, m)
+		if no, ok := effects.RefusalOf(err); ok && no.Code == peer.Busy {
+			l.busy.Add(1)
+		}
+		return answer, err
 	}
 	return nil, starting()
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -58,6 +59,7 @@ type Node struct {
 	book    *offerbook.Book
 	bridge  *gsb.Bridge
 	handler *lateHandler
+	load    *load
 	host    *libp2p.Net // nil = nobody else is spoken to
 	peers   enet.Peer
 
@@ -83,7 +85,7 @@ type Node struct {
 // A port that is taken, a directory that is locked and a log that is damaged
 // are told here.
 func Open(ctx context.Context, o Options) (n *Node, err error) {
-	n = &Node{o: o, log: o.Logger, handler: &lateHandler{}, running: make(chan struct{})}
+	n = &Node{o: o, log: o.Logger, handler: &lateHandler{}, load: newLoad(o.Logger), running: make(chan struct{})}
 	opened := n
 	defer func() {
 		if err != nil { // n is nil then
@@ -193,6 +195,7 @@ func (n *Node) wireActivities() {
 		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Usage: n.Usage, Supervisor: supervisor.Client{Program: n.o.Program},
 		Blobs: blobStore{n.Blobs, n.Secrets.Vault}, Terms: termsOf(n.Aggregates), Files: filesOf(n.peers),
 		Token: tokens(filepath.Join(n.o.Dir, "exe-unit", "tokens")), Alive: aliveUnits(n.Store),
+		MaxAlive:    unitsPerThread * runtime.NumCPU(),
 		OpenBatches: openBatches(n.Store, identity.Provider),
 		WorkDir:     func(id string) string { return filepath.Join(n.o.Dir, "exe-unit", "work", id) },
 		CacheDir:    filepath.Join(n.o.Dir, "exe-unit", "cache"), AllowLoopback: n.o.AllowLoopback,
@@ -296,6 +299,7 @@ func (n *Node) Run(ctx context.Context) error {
 	run("delegations", n.presentAgain)
 	run("REST", n.serve)
 	run("log", n.watchLog)
+	run("load", n.load.Run)
 	run("checkpoints", n.keeper.Run)
 	if n.socket != nil {
 		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
