@@ -54,6 +54,22 @@ func CheckSubscription(id string, c Content) error {
 	return nil
 }
 
+// CheckPublishing says whether by may put something of its own on the market:
+// kind ("Demand", "Offer") is what the texts of refusals call it, existing the
+// id under which it is there already, "" = it is not.
+func CheckPublishing(by identity.Caller, side identity.Side, kind, existing, id string, c Content) error {
+	if err := by.MayAct(c.Owner, side); err != nil {
+		return err
+	}
+	if existing != "" {
+		return Errorf(ErrExists, "%s [%s] exists already.", kind, existing)
+	}
+	if err := CheckSubscription(id, c); err != nil {
+		return err
+	}
+	return CheckTexts(c.Properties, c.Constraints)
+}
+
 // ParseSubscriptionID checks the form "<32 hex>-<64 hex>" and returns the text
 // unaltered. It fails with [ErrMalformedID].
 func ParseSubscriptionID(s string) (string, error) {

@@ -123,7 +123,7 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 	if err == nil {
 		return order(batch.ConfirmExec{By: effects.Own()}), nil
 	}
-	if no, ok := effects.RefusalOf(err); ok && no.Code != peer.Busy {
+	if no, ok := effects.RefusalOf(err); ok && no.Code != peer.Busy && no.Code != peer.Internal { // its own trouble may pass
 		return order(batch.RefuseExec{By: effects.Own(), Code: string(no.Code), Message: no.Text}), nil
 	}
 	if time.Since(a.Intent.Recorded) > execPatience {

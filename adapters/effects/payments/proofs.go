@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -32,6 +31,9 @@ func (e *Effects) signPayment(ctx context.Context, a effects.Attempt) (effects.O
 		return paymentOutcome(a, payment.AnswerSigning{Failure: err.Error(), PayeeID: f.PayeeID}), nil
 	}
 	sig, err := e.Signer.SignPayment(ctx, f.PayerID, canonical)
+	if ctx.Err() != nil {
+		return effects.Outcome{}, ctx.Err() // the node stops; that says nothing of the key
+	}
 	if err != nil {
 		return paymentOutcome(a, payment.AnswerSigning{Failure: err.Error(), PayeeID: f.PayeeID}), nil
 	}
@@ -55,13 +57,19 @@ func (e *Effects) deliverPayment(ctx context.Context, a effects.Attempt) (effect
 	return out, nil
 }
 
+// claimPatience is how long a transaction may be nowhere to be found.
+const claimPatience = time.Hour
+
 // checkClaim looks at the chain. A transaction that is not there yet may come;
 // one that shows something else never will.
 func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
 	f := a.Intent.Data.(payment.Claimed)
 	chain, err := e.chainOf(f.Platform)
-	if err != nil {
-		return paymentOutcome(a, payment.AnswerClaim{Why: err.Error()}), nil
+	if err != nil { // it may be configured at the next start
+		if time.Since(a.Intent.Recorded) > claimPatience {
+			return paymentOutcome(a, payment.AnswerClaim{Why: err.Error()}), nil
+		}
+		return effects.Outcome{}, soon(a, err)
 	}
 	hash, err := onchain.ParseHash(f.TxHash)
 	if err != nil {
@@ -75,7 +83,7 @@ func (e *Effects) checkClaim(ctx context.Context, a effects.Attempt) (effects.Ou
 		return effects.Outcome{}, soon(a, err)
 	}
 	if r == nil {
-		if time.Since(a.Intent.Recorded) > time.Hour {
+		if time.Since(a.Intent.Recorded) > claimPatience {
 			return paymentOutcome(a, payment.AnswerClaim{Why: "no block holds the transaction"}), nil
 		}
 		return effects.Outcome{}, &effects.RetryAfter{In: min(time.Duration(a.N)*500*time.Millisecond, 10*time.Second), Err: errors.New("no block holds the transaction yet")}
@@ -228,49 +236,17 @@ type FinalityWatcher struct {
 	Verified func(ctx context.Context) ([]string, error)
 	Every    time.Duration // 0 = five seconds
 
-	mu   sync.Mutex
-	open map[string]bool
+	open watched
 }
 
 // Run watches until ctx ends.
 func (w *FinalityWatcher) Run(ctx context.Context) error {
-	w.open = make(map[string]bool)
-	head, err := w.Log.Store.Head(ctx)
-	if err != nil {
-		return err
-	}
-	ids, err := w.Verified(ctx)
-	if err != nil {
-		return fmt.Errorf("verified payments: %w", err)
-	}
-	for _, id := range ids {
-		w.open[id] = true
-	}
-	return watch(ctx, w.Log, head, "payment.verified.v1", or(w.Every, 5*time.Second), w.look, func(id string) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.open[id] = true
-	})
-}
-
-func (w *FinalityWatcher) look(ctx context.Context) {
-	w.mu.Lock()
-	ids := make([]string, 0, len(w.open))
-	for id := range w.open {
-		ids = append(ids, id)
-	}
-	w.mu.Unlock()
-	for _, id := range ids {
-		done, err := w.lookAt(ctx, id)
-		if err != nil && ctx.Err() == nil {
+	return w.open.run(ctx, watch{
+		log: w.Log, fact: "payment.verified.v1", open: w.Verified, every: or(w.Every, 5*time.Second), look: w.lookAt,
+		failed: func(id string, err error) {
 			w.Logger.Info("a received payment could not be looked at", "payment", id, "error", err)
-		}
-		if done {
-			w.mu.Lock()
-			delete(w.open, id)
-			w.mu.Unlock()
-		}
-	}
+		},
+	})
 }
 
 func (w *FinalityWatcher) lookAt(ctx context.Context, id string) (done bool, err error) {

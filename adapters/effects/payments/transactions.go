@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -30,8 +29,8 @@ func (e *Effects) signTx(ctx context.Context, a effects.Attempt) (effects.Outcom
 		return effects.Outcome{}, err
 	}
 	chain, err := e.Chains.Chain(f.ChainID)
-	if err != nil {
-		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
+	if err != nil { // it may be configured again at the next start
+		return effects.Outcome{}, soon(a, err)
 	}
 	call, err := callOf(s.Plan)
 	if err != nil {
@@ -58,6 +57,9 @@ func (e *Effects) signTx(ctx context.Context, a effects.Attempt) (effects.Outcom
 		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: err.Error()}), nil
 	}
 	sig, err := e.Signer.SignTransaction(ctx, s.Plan.OwnerID, unsigned.SigningHash())
+	if ctx.Err() != nil {
+		return effects.Outcome{}, ctx.Err() // the node stops; that says nothing of the key
+	}
 	if err != nil {
 		code := tx.Rejected
 		if e.Locked(err) {
@@ -151,8 +153,7 @@ type Watcher struct {
 	// Every is the pause between looks at the chain; 0 = one second.
 	Every time.Duration
 
-	mu   sync.Mutex
-	open map[string]time.Time // by stream id: when it was last sent
+	open watched
 }
 
 // Rebroadcast is how long a transaction may be unseen before its bytes are
@@ -161,22 +162,11 @@ const Rebroadcast = 30 * time.Second
 
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
-	w.open = make(map[string]time.Time)
-	head, err := w.Log.Store.Head(ctx)
-	if err != nil {
-		return err
-	}
-	ids, err := w.Open(ctx)
-	if err != nil {
-		return fmt.Errorf("open transactions: %w", err)
-	}
-	for _, id := range ids {
-		w.open[id] = time.Now()
-	}
-	return watch(ctx, w.Log, head, "tx.broadcast.v1", or(w.Every, time.Second), w.look, func(id string) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.open[id] = time.Now()
+	return w.open.run(ctx, watch{
+		log: w.Log, fact: "tx.broadcast.v1", open: w.Open, every: or(w.Every, time.Second), look: w.lookAt,
+		failed: func(id string, err error) {
+			w.Logger.Info("a transaction could not be looked at", "tx", id, "error", err)
+		},
 	})
 }
 
@@ -185,76 +175,6 @@ func or(d, usual time.Duration) time.Duration {
 		return usual
 	}
 	return d
-}
-
-// watch looks now and then, and at once when the log gets a fact of a type;
-// the id of its stream is added before.
-func watch(ctx context.Context, l *es.Log, from es.Position, typ string, every time.Duration, look func(context.Context), add func(id string)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	heard, failed := make(chan struct{}, 1), make(chan error, 1)
-	go func() { failed <- hear(ctx, l, from, typ, heard, add) }()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-failed:
-			cancel()
-			return err
-		case <-ctx.Done():
-			cancel()
-			return <-failed
-		case <-heard:
-		case <-tick.C:
-		}
-		look(ctx)
-	}
-}
-
-func hear(ctx context.Context, l *es.Log, from es.Position, typ string, heard chan<- struct{}, add func(id string)) error {
-	var after *es.Position
-	if from > 0 {
-		p := from - 1
-		after = &p
-	}
-	sub := l.Store.Subscribe(ctx, after, es.Filter{Types: []string{typ}})
-	defer sub.Close() //nolint:errcheck // nothing is written
-	for {
-		m, err := sub.Next(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if m.Event == nil {
-			continue
-		}
-		add(m.Event.Stream.Key())
-		select {
-		case heard <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (w *Watcher) look(ctx context.Context) {
-	w.mu.Lock()
-	ids := make([]string, 0, len(w.open))
-	for id := range w.open {
-		ids = append(ids, id)
-	}
-	w.mu.Unlock()
-	for _, id := range ids {
-		final, err := w.lookAt(ctx, id)
-		if err != nil && ctx.Err() == nil {
-			w.Logger.Info("a transaction could not be looked at", "tx", id, "error", err)
-		}
-		if final {
-			w.mu.Lock()
-			delete(w.open, id)
-			w.mu.Unlock()
-		}
-	}
 }
 
 func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error) {
@@ -299,15 +219,9 @@ func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error)
 
 // again sends bytes that the chain seems to have forgotten.
 func (w *Watcher) again(ctx context.Context, id string) error {
-	w.mu.Lock()
-	since := w.open[id]
-	w.mu.Unlock()
-	if time.Since(since) < Rebroadcast {
+	if !w.open.due(id, Rebroadcast) {
 		return nil
 	}
-	w.mu.Lock()
-	w.open[id] = time.Now()
-	w.mu.Unlock()
 	_, err := w.Txs.Do(ctx, id, tx.RequestBroadcast{}, w.meta(ctx, id, fmt.Sprintf("again/%d", time.Now().UnixNano()), "tx.broadcast.v1", es.GradeSelf))
 	return err
 }

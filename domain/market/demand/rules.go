@@ -25,17 +25,8 @@ func decide(s State, c Command) ([]Event, error) {
 }
 
 func publish(s State, c Publish) ([]Event, error) {
-	if err := c.By.MayAct(c.Requestor, identity.Requestor); err != nil {
-		return nil, err
-	}
-	if s.Exists() {
-		return nil, market.Errorf(market.ErrExists, "Demand [%s] exists already.", s.DemandID)
-	}
 	content := market.Content{Properties: c.Properties, Constraints: c.Constraints, Owner: c.Requestor, Created: c.Created, Expires: c.Expires}
-	if err := market.CheckSubscription(c.DemandID, content); err != nil {
-		return nil, err
-	}
-	if err := market.CheckTexts(c.Properties, c.Constraints); err != nil {
+	if err := market.CheckPublishing(c.By, identity.Requestor, "Demand", s.DemandID, c.DemandID, content); err != nil {
 		return nil, err
 	}
 	return []Event{Published{

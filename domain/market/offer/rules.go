@@ -25,17 +25,8 @@ func decide(s State, c Command) ([]Event, error) {
 }
 
 func publish(s State, c Publish) ([]Event, error) {
-	if err := c.By.MayAct(c.Provider, identity.Provider); err != nil {
-		return nil, err
-	}
-	if s.Exists() {
-		return nil, market.Errorf(market.ErrExists, "Offer [%s] exists already.", s.OfferID)
-	}
 	content := market.Content{Properties: c.Properties, Constraints: c.Constraints, Owner: c.Provider, Created: c.Created, Expires: c.Expires}
-	if err := market.CheckSubscription(c.OfferID, content); err != nil {
-		return nil, err
-	}
-	if err := market.CheckTexts(c.Properties, c.Constraints); err != nil {
+	if err := market.CheckPublishing(c.By, identity.Provider, "Offer", s.OfferID, c.OfferID, content); err != nil {
 		return nil, err
 	}
 	return []Event{Published{
