@@ -1,0 +1,61 @@
+package activities_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/adapters/effects/activities"
+	"github.com/emet-node/emet/adapters/store/memory"
+	"github.com/emet-node/emet/domain/activity/activity"
+	"github.com/emet-node/emet/domain/activity/batch"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/peer"
+	"github.com/emet-node/emet/eventschemas"
+)
+
+// saying is a peer that answers everything with an error.
+type saying struct{ err error }
+
+func (s saying) Call(context.Context, identity.NodeID, identity.NodeID, peer.Message) (peer.Message, error) {
+	return nil, s.err
+}
+
+func (s saying) Stream(context.Context, identity.NodeID, identity.NodeID, peer.Message) iter.Seq2[peer.Message, error] {
+	return nil
+}
+
+// Only a no is a no: a provider in trouble is asked again while there is time.
+func TestAScriptIsRefusedOnlyByANo(t *testing.T) {
+	t.Parallel()
+	st := memory.New()
+	t.Cleanup(func() { _ = st.Close() })
+	log := &es.Log{Store: st, Codec: eventschemas.New()}
+	for name, c := range map[string]struct {
+		err  error
+		age  time.Duration
+		code string // of the refusal that is recorded, "" = tried again
+	}{
+		"a no":                  {peer.Refuse(peer.InvalidState, "the activity is terminated"), 0, string(peer.InvalidState)},
+		"busy":                  {peer.Refuse(peer.Busy, "later"), 0, ""},
+		"its disk":              {peer.Refuse(peer.Internal, "no space left on device"), 0, ""},
+		"unreachable":           {peer.ErrUnreachable, 0, ""},
+		"lost on the way":       {errors.New("connection reset"), 0, ""},
+		"its disk for too long": {peer.Refuse(peer.Internal, "no space left on device"), time.Minute, activities.Unreachable},
+	} {
+		r := &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: saying{c.err}}
+		intent := es.Recorded{Event: es.Event{Recorded: time.Now().Add(-c.age)}, Data: batch.ExecRequested{ActivityID: "a", BatchID: "b", Script: "[]"}}
+		out, err := r.Exec(t.Context(), effects.Attempt{Intent: intent, N: 1})
+		no, refused := out.Order.Command.(batch.RefuseExec)
+		if refused != (c.code != "") || no.Code != c.code {
+			t.Errorf("%s: recorded %+v, %v", name, out.Order.Command, err)
+		}
+		if again := new(effects.RetryAfter); c.code == "" && !errors.As(err, &again) {
+			t.Errorf("%s: not tried again: %v", name, err)
+		}
+	}
+}
