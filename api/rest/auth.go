@@ -223,7 +223,7 @@ func (g *guard) limits() []Limit {
 func (s *server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key := keyOf(r.Context()).ID
-		stream := isUpgrade(r) || wantsStream(r)
+		stream := isUpgrade(r) || wantsStream(r) || isFeed(r)
 		if !s.guard.enter(key, stream) {
 			w.Header().Set("Retry-After", "1")
 			plain(w, http.StatusTooManyRequests, "Too many requests of this application key at the same time")

@@ -82,7 +82,7 @@ func TestEveryRouteOfTheDocumentsIsServed(t *testing.T) {
 	w := newWorld(t)
 	all, _ := documented()
 	for _, r := range all {
-		if r.operation == "MonitorActivities" { // never ends
+		if r.operation == "MonitorActivities" || r.operation == "FollowEvents" { // never ends
 			continue
 		}
 		got := ask(t, w.url, r.method, r.url()+"?timeout=0", "null", asAlice, isJSONBody)

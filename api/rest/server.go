@@ -53,6 +53,7 @@ type Config struct {
 	Released      time.Time
 	// Logger gets one line per request that failed; nil = none.
 	Logger *slog.Logger
+	Feeds  FeedLimits
 }
 
 // Key is an app-key, without its secret.
@@ -79,6 +80,7 @@ type server struct {
 	guard *guard
 	tally *tally
 	tries *turns // of requests with the same Idempotency-Key
+	feeds *feeds
 }
 
 // New makes the handler of all routes. Serve it with [HTTPServer].
@@ -89,7 +91,8 @@ func New(cfg Config, deps Deps) http.Handler {
 	if cfg.PreflightAge == 0 {
 		cfg.PreflightAge = preflightAge
 	}
-	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns()}
+	cfg.Feeds = cfg.Feeds.orUsual()
+	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}}
 	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(s.router())))))
 }
 

@@ -5,6 +5,7 @@ package emet
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/labstack/echo/v4"
@@ -46,6 +47,30 @@ func (e BalanceNormal) Valid() bool {
 	}
 }
 
+// Defines values for FeedEndReason.
+const (
+	Failed   FeedEndReason = "failed"
+	Key      FeedEndReason = "key"
+	Slow     FeedEndReason = "slow"
+	Stopping FeedEndReason = "stopping"
+)
+
+// Valid indicates whether the value is a known member of the FeedEndReason enum.
+func (e FeedEndReason) Valid() bool {
+	switch e {
+	case Failed:
+		return true
+	case Key:
+		return true
+	case Slow:
+		return true
+	case Stopping:
+		return true
+	default:
+		return false
+	}
+}
+
 // Balance What stands on an account: assets and expenses grow by debit, debts and income by credit.
 type Balance struct {
 	// Account available, reserved, committed, payable, scheduled and so on.
@@ -66,6 +91,19 @@ type BalanceAsset string
 
 // BalanceNormal What makes the amount grow.
 type BalanceNormal string
+
+// FeedEnd defines model for FeedEnd.
+type FeedEnd struct {
+	// After Where to go on.
+	After  int64         `json:"after"`
+	Reason FeedEndReason `json:"reason"`
+
+	// Text What happened and what to do.
+	Text string `json:"text"`
+}
+
+// FeedEndReason defines model for FeedEnd.Reason.
+type FeedEndReason string
 
 // Head defines model for Head.
 type Head struct {
@@ -115,6 +153,40 @@ type Money struct {
 	Position int64     `json:"position"`
 }
 
+// NewsItem A fact as others are told of it; webhooks send the same.
+type NewsItem struct {
+	// Causation Id of the event or request that led here.
+	Causation string `json:"causation,omitempty,omitzero"`
+
+	// Cause Position of that event, if it is in this log.
+	Cause int64 `json:"cause,omitempty,omitzero"`
+
+	// Correlation The story that it belongs to.
+	Correlation string `json:"correlation,omitempty,omitzero"`
+
+	// Data Null when it is sealed.
+	Data json.RawMessage `json:"data"`
+
+	// Id Of the event, the same whenever it is told.
+	Id string `json:"id"`
+
+	// Identity The identity on whose behalf it was written.
+	Identity string          `json:"identity,omitempty,omitzero"`
+	Meta     json.RawMessage `json:"meta"`
+
+	// Position In the log, from 0.
+	Position int64     `json:"position"`
+	Recorded time.Time `json:"recorded"`
+
+	// Revision In the stream, from 0.
+	Revision int64 `json:"revision"`
+
+	// Sealed The data is private and not told.
+	Sealed bool   `json:"sealed,omitempty,omitzero"`
+	Stream string `json:"stream"`
+	Type   string `json:"type"`
+}
+
 // Time RFC 3339 in UTC.
 type Time = dto.Time
 
@@ -122,6 +194,24 @@ type Time = dto.Time
 type Timeline struct {
 	AgreementId string     `json:"agreementId"`
 	Events      []LogEntry `json:"events"`
+}
+
+// FollowEventsParams defines parameters for FollowEvents.
+type FollowEventsParams struct {
+	// After The position after which to begin: -1 or nothing for the whole log, now for what is to come.
+	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Type Types, separated by commas; beginnings of types when they end in *.
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// Stream Streams, likewise.
+	Stream string `form:"stream,omitempty" json:"stream,omitempty,omitzero"`
+
+	// Category What streams are named before the first -, separated by commas; with stream: either is enough.
+	Category string `form:"category,omitempty" json:"category,omitempty,omitzero"`
+
+	// LastEventID The position after which to go on; wins over after.
+	LastEventID int64 `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
 // ReadLogParams defines parameters for ReadLog.
@@ -147,6 +237,8 @@ type ReadLogParams struct {
 type ServerInterface interface {
 	// GetTimeline answers GET /agreements/{agreementId}/timeline.
 	GetTimeline(ctx echo.Context) error
+	// FollowEvents answers GET /events.
+	FollowEvents(ctx echo.Context) error
 	// GetHead answers GET /head.
 	GetHead(ctx echo.Context) error
 	// ReadLog answers GET /log.
@@ -171,6 +263,7 @@ var Routes = []Route{
 	{"GET", "/log", "ReadLog", func(s ServerInterface) echo.HandlerFunc { return s.ReadLog }},
 	{"GET", "/log/checkpoint", "GetCheckpoint", func(s ServerInterface) echo.HandlerFunc { return s.GetCheckpoint }},
 	{"GET", "/log/tile/:level/:tile", "GetTile", func(s ServerInterface) echo.HandlerFunc { return s.GetTile }},
+	{"GET", "/events", "FollowEvents", func(s ServerInterface) echo.HandlerFunc { return s.FollowEvents }},
 	{"GET", "/agreements/:agreementId/timeline", "GetTimeline", func(s ServerInterface) echo.HandlerFunc { return s.GetTimeline }},
 	{"GET", "/money", "GetMoney", func(s ServerInterface) echo.HandlerFunc { return s.GetMoney }},
 }
