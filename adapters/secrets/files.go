@@ -102,11 +102,12 @@ func readSeed(path string) ([]byte, error) {
 // Store is an open directory of secrets. One process has it open at a time;
 // the lock of the data directory sees to that.
 type Store struct {
-	Keys    *Keys
-	Vault   *Vault
-	AppKeys *AppKeys
-	dir     string
-	kv      *journal
+	Keys     *Keys
+	Vault    *Vault
+	AppKeys  *AppKeys
+	Webhooks *Webhooks
+	dir      string
+	kv       *journal
 }
 
 // Open opens the secrets in dir and makes what is missing. It derives no keys,
@@ -127,7 +128,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Keys: keys, Vault: newVault(kv), AppKeys: &AppKeys{kv: kv}, dir: dir, kv: kv}, nil
+	return &Store{Keys: keys, Vault: newVault(kv), AppKeys: &AppKeys{kv: kv}, Webhooks: &Webhooks{kv: kv}, dir: dir, kv: kv}, nil
 }
 
 // HostKey is the key of the node on the network, made at first use.

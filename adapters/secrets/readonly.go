@@ -21,7 +21,7 @@ func OpenReadOnly(dir string) (*Store, error) {
 		return nil, err
 	}
 	none := &Keys{dir: filepath.Join(dir, "keystore"), byID: make(map[identity.NodeID]*key)}
-	return &Store{Keys: none, Vault: newVault(kv), AppKeys: &AppKeys{kv: kv}, dir: dir, kv: kv}, nil
+	return &Store{Keys: none, Vault: newVault(kv), AppKeys: &AppKeys{kv: kv}, Webhooks: &Webhooks{kv: kv}, dir: dir, kv: kv}, nil
 }
 
 func snapshot(dir string) (*journal, error) {

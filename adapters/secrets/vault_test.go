@@ -287,3 +287,37 @@ func TestTheJournalIsAMap(t *testing.T) {
 		j.close() //nolint:errcheck // a test file
 	})
 }
+
+func TestWebhooksAreKeptAndErased(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{s.Webhooks.Put("b", []byte("canary-1")), s.Webhooks.Put("a", []byte("canary-2")), s.Webhooks.Put("a", []byte("canary-3"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if v, ok := s.Webhooks.Get("a"); !ok || string(v) != "canary-3" || len(s.Webhooks.List()) != 2 || len(s.AppKeys.List()) != 0 {
+		t.Errorf("%s %v %v", v, ok, s.Webhooks.List())
+	}
+	if err := errors.Join(s.Webhooks.Delete("a"), s.Webhooks.Delete("a")); err != nil {
+		t.Error(err)
+	}
+	if v, ok := s.Webhooks.Get("a"); ok {
+		t.Errorf("still there: %s", v)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "vault.db"))
+	if err != nil || bytes.Contains(b, []byte("canary")) {
+		t.Errorf("readable in the file, %v", err)
+	}
+}
