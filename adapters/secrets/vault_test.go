@@ -290,7 +290,7 @@ func TestTheJournalIsAMap(t *testing.T) {
 
 func TestWebhooksAreKeptAndErased(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "secrets")
 	s, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)

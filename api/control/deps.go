@@ -45,6 +45,8 @@ type Deps interface {
 	Providers(ctx context.Context) ([]Provider, error)
 	// SwitchProvider opens, drains or closes a provider.
 	SwitchProvider(ctx context.Context, ref string, to Switch) (Provider, error)
+
+	Webhooks
 }
 
 // Daemon is what only a running node can do.

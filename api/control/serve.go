@@ -88,6 +88,7 @@ func Handler(d Daemon) http.Handler {
 	m.Handle("POST /v1/provider/{switch}", answer(func(r *http.Request) (any, error) {
 		return d.SwitchProvider(r.Context(), ref(r), Switch(r.PathValue("switch")))
 	}))
+	webhookRoutes(m, d)
 	return http.MaxBytesHandler(m, maxBody)
 }
 

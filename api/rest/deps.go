@@ -42,6 +42,8 @@ type Deps struct {
 	Limits func(context.Context) []Limit
 	// Healthy says what keeps the node as such from working; nil = never asked.
 	Healthy func(context.Context) error
+	// Values are further metrics; nil = none.
+	Values func(context.Context) ([]Value, error)
 }
 
 // Limit is how much of something bounded is in use, and how often more was

@@ -46,6 +46,7 @@ type feeds struct {
 	mu     sync.Mutex
 	total  int
 	perKey map[string]int
+	full   int64 // feeds that were refused, since too many were open
 	cut    int64 // readers that were too slow
 }
 
@@ -53,6 +54,7 @@ func (f *feeds) enter(key string, l FeedLimits) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.total >= l.Total || f.perKey[key] >= l.PerKey {
+		f.full++
 		return false
 	}
 	if f.perKey == nil {
@@ -72,10 +74,17 @@ func (f *feeds) leave(key string) {
 	}
 }
 
-func (f *feeds) counts() (open, cut int64) {
+func (f *feeds) limit(l FeedLimits) Limit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return int64(f.total), f.cut
+	return Limit{Name: "feeds", Used: int64(f.total), Max: int64(l.Total), Refused: f.full}
+}
+
+// slow is how many readers were cut off.
+func (f *feeds) slow() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cut
 }
 
 // FollowEvents tells the facts of the caller's identity as they come, from

@@ -416,7 +416,7 @@ func TestAQuietFeedShowsThatItLives(t *testing.T) {
 
 func TestAReaderThatIsTooSlowIsToldAndGoesOn(t *testing.T) {
 	t.Parallel()
-	k := newKiosk(t, memory.New(), Config{Feeds: FeedLimits{Patience: 50 * time.Millisecond}}, someKeys)
+	k := newKiosk(t, memory.New(), Config{Feeds: FeedLimits{Patience: 250 * time.Millisecond}}, someKeys)
 	const facts = 40
 	for range facts {
 		k.write("a-1", "x.one.v1", alice, "", `{"text":"`+strings.Repeat("x", 200<<10)+`"}`)
@@ -448,13 +448,16 @@ func TestAReaderThatIsTooSlowIsToldAndGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		default:
-			if seen = append(seen, r.id); ends == 0 {
-				time.Sleep(30 * time.Millisecond) // that is what a slow reader does
+			if seen = append(seen, r.id); len(seen) == 1 {
+				time.Sleep(500 * time.Millisecond) // that is what a slow reader does
 			}
 		}
 	}
 	if ends == 0 {
 		t.Error("it was never cut off")
+	}
+	if names, v := scrape(t, k.url, "/metrics-api/v1/filtered/news_"); v["news_feeds_cut"] < ends || len(names) != 1 {
+		t.Errorf("after %d ends the metrics say %v", ends, v)
 	}
 	for i, id := range seen {
 		if id != strconv.Itoa(i) {

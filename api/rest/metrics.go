@@ -151,7 +151,7 @@ func (t *tally) samples(ctx context.Context) ([]sampled, error) {
 
 // limitSamples tell of each limit what is used, what may be, and what was refused.
 func (s *server) limitSamples(ctx context.Context) []sampled {
-	limits := s.guard.limits()
+	limits := append(s.guard.limits(), s.feeds.limit(s.Feeds))
 	if s.Limits != nil {
 		limits = append(limits, s.Limits(ctx)...)
 	}
@@ -164,6 +164,30 @@ func (s *server) limitSamples(ctx context.Context) []sampled {
 			sampled{name + "_used", "What is in use.", "gauge", l.Used})
 	}
 	return out
+}
+
+// Value is a metric that is counted neither in the log nor as a limit.
+type Value struct {
+	Name, Help string
+	Is         int64
+	Gauge      bool // it may go down
+}
+
+// newsSamples tell how others are told of the log.
+func (s *server) newsSamples(ctx context.Context) ([]sampled, error) {
+	out := []sampled{{"news_feeds_cut", "Readers of the feed that were too slow.", "counter", s.feeds.slow()}}
+	if s.Values == nil {
+		return out, nil
+	}
+	values, err := s.Values(ctx)
+	for _, v := range values {
+		kind := "counter"
+		if v.Gauge {
+			kind = "gauge"
+		}
+		out = append(out, sampled{v.Name, v.Help, kind, v.Is})
+	}
+	return out, err
 }
 
 // text is the samples that some prefix fits, in Prometheus' text format.
@@ -186,7 +210,12 @@ func (s nodeAPI) metrics(c echo.Context, prefixes ...string) error {
 	if err != nil {
 		return err
 	}
-	return c.Blob(http.StatusOK, prometheusText, []byte(text(append(samples, s.limitSamples(ctx)...), prefixes...)))
+	news, err := s.newsSamples(ctx)
+	if err != nil {
+		return err
+	}
+	samples = append(append(samples, news...), s.limitSamples(ctx)...)
+	return c.Blob(http.StatusOK, prometheusText, []byte(text(samples, prefixes...)))
 }
 
 // ExposeMetrics tells all counters.

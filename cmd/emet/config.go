@@ -54,6 +54,8 @@ var settings = []setting{
 	{"payment.default-network", "hoodi", nil, "network of an allocation that names none"},
 	{"payment.cycle", "", []string{"PAYMENT_CYCLE_DEFAULT_INTERVAL"}, "time between settlement runs (default 5m on test networks, 24h elsewhere)"},
 	{"payment.skip-validation", "false", []string{"YAGNA_DEV_SKIP_ALLOCATION_VALIDATION"}, "allow allocations that the account does not cover"},
+	{"webhook.allow", "", nil, "addresses (127.0.0.1) or ranges (10.0.0.0/8), comma separated, that webhooks may reach although they are private, and with http"},
+	{"webhook.give-up", "24h", nil, "how long a webhook is told one fact before it is set aside"},
 	{"provider.enabled", "true", nil, "sell computing"},
 	{"provider.debit-note-interval", "2m", []string{"DEBIT_NOTE_INTERVAL"}, "time between debit notes"},
 	{"provider.payment-timeout", "2m", []string{"PAYMENT_TIMEOUT"}, "time a requestor has to pay a debit note"},
@@ -165,7 +167,7 @@ func (c *Config) Validate() error {
 	}
 	for _, key := range []string{
 		"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
-		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement",
+		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement", "webhook.give-up",
 	} {
 		if v := c.String(key); v != "" {
 			if _, err := parseDuration(v); err != nil {
@@ -185,6 +187,9 @@ func (c *Config) Validate() error {
 	}
 	if slices.Contains(c.List("rest.allow-origin"), "*") && !c.Bool("rest.allow-any-origin") {
 		bad("rest.allow-origin", "* lets every web page that is open on this machine call the node; if that is meant, set rest.allow-any-origin to true")
+	}
+	if _, err := prefixes(c.List("webhook.allow")); err != nil {
+		bad("webhook.allow", err.Error())
 	}
 	if _, err := c.ListenAddr(); err != nil {
 		bad("rest.listen", err.Error())

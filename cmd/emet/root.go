@@ -122,7 +122,7 @@ commands, bills and payments can be read back, with their causes, for ever.`,
 	root.AddCommand(
 		newRunCommand(), newUpCommand(), newDevCommand(), newDemoCommand(), newDevchainCommand(),
 		newLogCommand(), newAgreementCommand(), newActivityCommand(), newMoneyCommand(), newProviderCommand(),
-		newIDCommand(), newAppKeyCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(), newBenchCommand(),
+		newIDCommand(), newAppKeyCommand(), newWebhookCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(), newBenchCommand(),
 	)
 	return root
 }

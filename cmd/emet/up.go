@@ -157,8 +157,15 @@ func nodeOptions(c *Config) (node.Options, error) {
 		SkipValidation: c.Bool("payment.skip-validation"), TTL: c.Duration("market.ttl"), IdleAgreement: c.Duration("provider.idle-agreement"),
 		Unresponsive: c.Duration("activity.unresponsive"), ProviderLost: c.Duration("activity.provider-lost"), WallClock: c.Duration("activity.wall-clock"),
 		OrphanAfter: c.Duration("activity.orphan-after"), AllowLoopback: c.Bool("provider.allow-loopback"),
+		Webhooks: webhooksOf(c),
 	}
 	return o, nil
+}
+
+// webhooksOf is what the configuration says about webhooks.
+func webhooksOf(c *Config) node.Webhooks {
+	allow, _ := prefixes(c.List("webhook.allow")) // it was validated
+	return node.Webhooks{Allow: allow, GiveUp: c.Duration("webhook.give-up")}
 }
 
 // chainURLs reads <NETWORK>_GETH_ADDR of all known networks, or of those that

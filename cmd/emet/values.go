@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,22 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("duration %q: unknown unit %q", s, compact[cut:])
 	}
 	return time.Duration(n) * unit, nil
+}
+
+// prefixes reads addresses and ranges of addresses.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if a, isAddr := netip.ParseAddr(s); err != nil && isAddr == nil {
+			p, err = a.Unmap().WithZone("").Prefix(a.Unmap().BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q: want an address such as 127.0.0.1 or a range such as 10.0.0.0/8", s)
+		}
+		out[i] = p.Masked()
+	}
+	return out, nil
 }
 
 func parseBool(s string) (bool, error) {

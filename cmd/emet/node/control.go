@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emet-node/emet/adapters/bus"
 	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/api/control"
 	"github.com/emet-node/emet/api/rest"
@@ -23,9 +24,10 @@ import (
 // Operator is what the person at the machine may do with a node. It is a
 // control.Deps on a ledger that is open for writing.
 type Operator struct {
-	l      *Ledger
-	agg    *Aggregates
-	people *people
+	l       *Ledger
+	agg     *Aggregates
+	people  *people
+	courier *bus.Courier
 }
 
 var _ control.Deps = (*Operator)(nil)
@@ -40,7 +42,7 @@ func OpenOperator(ctx context.Context, o Options) (*Operator, func() error, erro
 	stop := follow(ctx, l.Views())
 	agg := newAggregates(l.Log)
 	p := &people{l: l, agg: agg, ours: make(map[identity.NodeID]bool), fleeting: make(map[string]rest.Key)}
-	return &Operator{l: l, agg: agg, people: p}, func() error { stop(); return l.Close() }, nil
+	return &Operator{l: l, agg: agg, people: p, courier: newCourier(l, o)}, func() error { stop(); return l.Close() }, nil
 }
 
 // running is a node as its operator sees it.
@@ -55,7 +57,7 @@ type running struct {
 // called when it is asked to end.
 func (n *Node) Control(stop func()) control.Daemon {
 	return running{
-		Operator: &Operator{l: n.Ledger, agg: n.Aggregates, people: n.people},
+		Operator: &Operator{l: n.Ledger, agg: n.Aggregates, people: n.people, courier: n.courier},
 		n:        n, since: time.Now().UTC(), stop: stop,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/blobs"
+	"github.com/emet-node/emet/adapters/bus"
 	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/domain/es"
@@ -25,6 +26,7 @@ type Ledger struct {
 	Store   *segment.Store
 	Secrets *secrets.Store
 	Blobs   *blobs.Store
+	News    *bus.State // how far others were told; nil when open for reading
 
 	Market   *projections.Market
 	Activity *projections.Activity
@@ -52,6 +54,9 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 		return nil, err
 	}
 	if l.Blobs, err = blobs.Open(filepath.Join(o.Dir, "store", "blobs")); err != nil {
+		return nil, err
+	}
+	if l.News, err = bus.OpenState(filepath.Join(o.Dir, "news", "news.db")); err != nil {
 		return nil, err
 	}
 	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault, Build: o.Version}
@@ -129,6 +134,9 @@ func (l *Ledger) Close() error {
 	}
 	if l.Node != nil {
 		errs = append(errs, l.Node.Close())
+	}
+	if l.News != nil {
+		errs = append(errs, l.News.Close())
 	}
 	if l.Store != nil {
 		errs = append(errs, l.Store.Close())

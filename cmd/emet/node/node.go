@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/emet-node/emet/adapters/bus"
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
 	"github.com/emet-node/emet/adapters/effects/markets"
@@ -73,6 +74,7 @@ type Node struct {
 	runner   *effects.Runner
 	sagas    *effects.Sagas
 	time     *effects.Deadlines
+	courier  *bus.Courier
 
 	listener net.Listener
 	socket   net.Listener  // of the operator; nil = none
@@ -127,6 +129,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n.wireActivities()
 	n.wireMoney()
 	n.wireProcesses()
+	n.courier = newCourier(n.Ledger, n.o)
 	n.handler.set(n.inbound())
 	n.rest = n.server()
 	return n, nil
@@ -290,6 +293,7 @@ func (n *Node) Run(ctx context.Context) error {
 	run("sagas", n.sagas.Run)
 	run("effects", n.runner.Run)
 	run("deadlines", n.time.Run)
+	run("webhooks", n.courier.Run)
 	run("exe-units", n.units.Run)
 	run("batches", n.follower.Run)
 	run("offers", n.gossip.Run)

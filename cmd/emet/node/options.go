@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/emet-node/emet/domain/identity"
@@ -41,6 +42,16 @@ type Options struct {
 	WallClock     time.Duration
 	OrphanAfter   time.Duration
 	AllowLoopback bool
+
+	Webhooks Webhooks
+}
+
+// Webhooks says how news are delivered.
+type Webhooks struct {
+	// Allow are addresses that webhooks may reach although they belong to this
+	// machine or its network, and with http.
+	Allow  []netip.Prefix
+	GiveUp time.Duration // how long one fact is tried before it is set aside; 0 = 24 h
 }
 
 // Network says how other nodes are reached.
