@@ -42,23 +42,21 @@ func newKiosk(t testing.TB, store es.Store, cfg Config, keys Keys) *kiosk {
 	k := &kiosk{t: t, log: &es.Log{Store: store, Codec: eventschemas.New()}}
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = HTTPServer(New(cfg, Deps{Keys: keys, Log: k.log, Files: gsb.New(nil), Net: testNet{}}))
-	srv.Listener = narrow{srv.Listener}
 	srv.Start()
 	t.Cleanup(srv.Close)
 	k.url = srv.URL
 	return k
 }
 
-// narrow keeps what the kernel holds for a reader small.
-type narrow struct{ net.Listener }
-
-func (l narrow) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+// narrow is a client for which the kernel holds little that was not read.
+var narrow = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, addr)
 	if tcp, ok := c.(*net.TCPConn); ok {
-		err = tcp.SetWriteBuffer(4 << 10)
+		err = tcp.SetReadBuffer(64 << 10)
 	}
 	return c, err
-}
+}}}
 
 // write appends one event.
 func (k *kiosk) write(stream es.Stream, typ string, who identity.NodeID, subject, data string) es.Event {
@@ -96,7 +94,7 @@ func (k *kiosk) listen(ctx context.Context, key, query, last string) (*listener,
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := narrow.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -417,7 +415,7 @@ func TestAQuietFeedShowsThatItLives(t *testing.T) {
 func TestAReaderThatIsTooSlowIsToldAndGoesOn(t *testing.T) {
 	t.Parallel()
 	k := newKiosk(t, memory.New(), Config{Feeds: FeedLimits{Patience: 250 * time.Millisecond}}, someKeys)
-	const facts = 40
+	const facts = 64
 	for range facts {
 		k.write("a-1", "x.one.v1", alice, "", `{"text":"`+strings.Repeat("x", 200<<10)+`"}`)
 	}

@@ -60,6 +60,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"deals": deals, "flip": flip, "shape": shape, "golden": golden, "freeport": freeport, "exits": exits, "await": await, "examples": examples,
+			"receiver": receiver, "fetch": fetch, "seen": seen, "remember": remember,
 		},
 	})
 }
