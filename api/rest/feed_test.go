@@ -98,7 +98,7 @@ func (k *kiosk) listen(ctx context.Context, key, query, last string) (*listener,
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		b, _ := io.ReadAll(res.Body)
 		res.Body.Close()
 		return nil, fmt.Errorf("%d %s", res.StatusCode, b)

@@ -118,8 +118,12 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	for _, f := range []news.Filter{
-		{Types: []string{""}}, {Types: []string{"a*b"}}, {Categories: []string{"a-b"}}, {Categories: []string{"a*"}},
-		{Types: make([]string, 65)}, {Streams: []string{strings.Repeat("x", 1025)}},
+		{Types: []string{""}},
+		{Types: []string{"a*b"}},
+		{Categories: []string{"a-b"}},
+		{Categories: []string{"a*"}},
+		{Types: make([]string, 65)},
+		{Streams: []string{strings.Repeat("x", 1025)}},
 	} {
 		if f.Check() == nil {
 			t.Errorf("%.80v passes", f)
@@ -135,8 +139,12 @@ func TestWhoSeesWhat(t *testing.T) {
 		item news.Item
 		want bool
 	}{
-		{"", mine, true}, {alice, mine, true}, {"0xb0", mine, false}, {alice, store, true},
-		{alice, news.Item{Stream: "a-1"}, false}, {"0xb0", news.Item{Stream: "$audit", Identity: alice}, false},
+		{"", mine, true},
+		{alice, mine, true},
+		{"0xb0", mine, false},
+		{alice, store, true},
+		{alice, news.Item{Stream: "a-1"}, false},
+		{"0xb0", news.Item{Stream: "$audit", Identity: alice}, false},
 	} {
 		if got := (news.Filter{Identity: c.who}).Sees(c.item); got != c.want {
 			t.Errorf("%q sees %+v: %v", c.who, c.item, got)
