@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -90,8 +91,11 @@ func (c *Courier) wait() (changed <-chan struct{}, again map[string]bool) {
 	return c.changed, again
 }
 
+// lookAgain is how often it is looked whether all webhooks are served.
+const lookAgain = time.Minute
+
 // Run delivers until ctx ends. One webhook that does not answer holds up no
-// other.
+// other, and whatever is wrong with webhooks is only told: the node goes on.
 func (c *Courier) Run(ctx context.Context) error {
 	routes := make(map[string]*route)
 	defer func() {
@@ -101,33 +105,46 @@ func (c *Courier) Run(ctx context.Context) error {
 	}()
 	for {
 		changed, again := c.wait()
-		hooks, err := c.Hooks()
-		if err != nil {
-			return fmt.Errorf("list webhooks: %w", err)
+		if err := c.settle(ctx, routes, again); err != nil && ctx.Err() == nil {
+			c.Logger.Error("webhooks are not served as they should be", "error", err)
 		}
-		wanted := make(map[string]bool, len(hooks))
-		for _, h := range hooks {
-			wanted[h.ID] = true
-		}
-		for id, r := range routes {
-			if !wanted[id] || again[id] || r.over() {
-				r.stop()
-				delete(routes, id)
-			}
-		}
-		for _, h := range hooks {
-			if routes[h.ID] == nil && ctx.Err() == nil {
-				if routes[h.ID], err = c.open(ctx, h); err != nil {
-					return err
-				}
-			}
-		}
+		look := time.NewTimer(lookAgain)
 		select {
 		case <-changed:
+		case <-look.C:
 		case <-ctx.Done():
+		}
+		look.Stop()
+		if ctx.Err() != nil {
 			return nil
 		}
 	}
+}
+
+// settle ends what is not wanted any more and opens what is wanted and not
+// there.
+func (c *Courier) settle(ctx context.Context, routes map[string]*route, again map[string]bool) error {
+	hooks, err := c.Hooks()
+	if err != nil {
+		return fmt.Errorf("list webhooks: %w", err)
+	}
+	for id, r := range routes {
+		if again[id] || r.over() || !slices.ContainsFunc(hooks, func(h Hook) bool { return h.ID == id }) {
+			r.stop()
+			delete(routes, id)
+		}
+	}
+	for _, h := range hooks {
+		if routes[h.ID] != nil || ctx.Err() != nil {
+			continue
+		}
+		r, err := c.open(ctx, h)
+		if err != nil {
+			return err
+		}
+		routes[h.ID] = r
+	}
+	return nil
 }
 
 // route is one webhook that is served.

@@ -493,6 +493,25 @@ func TestAFeedEndsWithItsKey(t *testing.T) {
 	}
 }
 
+func TestAFeedSaysThatTheNodeStops(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	log := newLog(t)
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = HTTPServer(New(Config{}, Deps{Keys: someKeys, Log: log, Files: gsb.New(nil), Net: testNet{}}))
+	srv.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	srv.Start()
+	t.Cleanup(srv.Close)
+	k := &kiosk{t: t, log: log, url: srv.URL}
+	k.write("a-1", "x.one.v1", alice, "", `{}`)
+	l := k.mustListen("alice", "", "")
+	k.item(l)
+	stop()
+	if r, err := l.next(); err != nil || r.event != "end" || r.id != "0" || !strings.Contains(r.data, `"reason":"stopping"`) {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
 // The document describes what is sent.
 func TestNewsAreAsDocumented(t *testing.T) {
 	t.Parallel()

@@ -67,7 +67,7 @@ func runDev(cmd *cobra.Command, _ []string) error {
 	dir, _ := cmd.Flags().GetString("datadir")
 	if kept, _ := cmd.Flags().GetBool("kept"); kept {
 		return runKept(cmd, devOptions{
-			Dir: dir, Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Providers: providers, Logger: newLogger(c),
+			Dir: dir, Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Providers: providers, Logger: newLogger(c), Webhooks: webhooksOf(c),
 		})
 	}
 	n, err := startLocal(cmd.Context(), localOptions{Dir: dir, Port: port, Providers: providers, Level: c.String("log.level"), Stderr: cmd.ErrOrStderr(), News: func(name, what string) {
@@ -105,6 +105,7 @@ type devOptions struct {
 	Listen    string
 	Providers int
 	Logger    *slog.Logger
+	Webhooks  node.Webhooks
 }
 
 // devNet is a local network in this process.
@@ -159,7 +160,7 @@ func devNodeOptions(o devOptions, chains *dev.Chains) node.Options {
 	opts := node.Options{
 		Dir: o.Dir, Socket: control.Path(o.Dir, defaultDataDir()), Version: version, Logger: o.Logger, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
 		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 90 * time.Second, Unresponsive: 5 * time.Second, ProviderLost: 3 * time.Second,
-		OrphanAfter: 15 * time.Second, AllowLoopback: true,
+		OrphanAfter: 15 * time.Second, AllowLoopback: true, Webhooks: o.Webhooks,
 		Identities: []node.Identity{{Alias: "requestor", AppKeys: []node.AppKey{{Name: "dev"}}}},
 	}
 	for i := range o.Providers {
