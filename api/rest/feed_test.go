@@ -371,6 +371,17 @@ func TestAFeedSaysThatTheNodeStops(t *testing.T) {
 	}
 }
 
+func TestAnswersOfTheFeed(t *testing.T) {
+	t.Parallel()
+	k := newKiosk(t, memory.New(), Config{}, someKeys)
+	k.write("$log", "$log.opened.v1", "", "", `{}`)
+	k.write("demand-1", "demand.published.v1", alice, "", `{"constraints":"(a<b)"}`)
+	k.write("batch-R-1-1", "batch.exec_requested.v1", alice, "activity/1", `{"script":"private"}`)
+	j := &journal{t: t, url: k.url}
+	j.listen(emetBase+"/events?after=0", 9)
+	j.golden("node", "feed.golden")
+}
+
 // The document describes what is sent.
 func TestNewsAreAsDocumented(t *testing.T) {
 	t.Parallel()

@@ -289,8 +289,11 @@ func (j *journal) refusal(r route) {
 	tries := [][2]string{
 		{"alice", path}, {"alice", r.url() + "?timeout=x&maxEvents=x&maxItems=x&afterTimestamp=x&limit=x"}, {"nobody", path}, {"-", path},
 	}
-	if r.operation == "MonitorActivities" { // never ends
+	switch r.operation { // those that never end
+	case "MonitorActivities":
 		tries = tries[2:]
+	case "FollowEvents":
+		tries = [][2]string{{"alice", r.url() + "?after=x"}}
 	}
 	for _, try := range tries {
 		before := j.trace.Len()
