@@ -1,0 +1,185 @@
+package esdb
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// open are the services that clients ask before they send a key.
+var open = []string{"/event_store.client.server_features.", "/event_store.client.gossip."}
+
+// admit decides on a call. It returns the secret that was given, "" when none
+// was needed.
+func (s *Server) admit(ctx context.Context, method string) (secret string, err error) {
+	if s.o.Open {
+		return "", nil
+	}
+	for _, p := range open {
+		if strings.HasPrefix(method, p) {
+			return "", nil
+		}
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if given := md.Get("authorization"); len(given) > 0 {
+		if secret, ok := password(given[0]); ok && s.mayRead(secret) {
+			return secret, nil
+		}
+		return "", status.Error(codes.Unauthenticated, "the password is not an app-key of an auditor; emet app-key create --role auditor makes one")
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		if who, ok := p.AuthInfo.(plain); ok && who.sameUser {
+			return "", nil
+		}
+	}
+	return "", status.Error(codes.Unauthenticated, "no app-key was sent; clients send the one of the connection string with TLS only")
+}
+
+func (s *Server) mayRead(secret string) bool {
+	return s.o.MayRead != nil && secret != "" && s.o.MayRead(secret)
+}
+
+// password takes the secret from "Basic base64(user:secret)".
+func password(header string) (string, bool) {
+	scheme, text, _ := strings.Cut(header, " ")
+	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if !strings.EqualFold(scheme, "Basic") || err != nil {
+		return "", false
+	}
+	_, secret, ok := strings.Cut(string(b), ":")
+	return secret, ok
+}
+
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if _, err := s.admit(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	return next(ctx, req)
+}
+
+var errRevoked = errors.New("the app-key was revoked")
+
+// stream admits a call and ends it when its key is revoked.
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	secret, err := s.admit(ss.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	if secret == "" {
+		return next(srv, ss)
+	}
+	ctx, cancel := context.WithCancelCause(ss.Context())
+	defer cancel(nil)
+	go func() {
+		look := time.NewTicker(keyLooks)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+				if !s.mayRead(secret) {
+					cancel(errRevoked)
+					return
+				}
+			}
+		}
+	}()
+	err = next(srv, &keyed{ServerStream: ss, ctx: ctx})
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		return status.Error(codes.Unauthenticated, errRevoked.Error())
+	}
+	return err
+}
+
+// keyed is a stream that ends with its key.
+type keyed struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // that is how gRPC hands it on
+}
+
+// Context implements [grpc.ServerStream].
+func (k *keyed) Context() context.Context { return k.ctx }
+
+// plain is what is known of a client without TLS.
+type plain struct {
+	credentials.CommonAuthInfo
+	sameUser bool
+}
+
+// AuthType implements [credentials.AuthInfo].
+func (plain) AuthType() string { return "plain" }
+
+// handshake finds out whose process a plain connection comes from.
+type handshake struct {
+	credentials.TransportCredentials
+}
+
+func newHandshake(c *tls.Config) credentials.TransportCredentials {
+	if c != nil {
+		return credentials.NewTLS(c)
+	}
+	return handshake{insecure.NewCredentials()}
+}
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (h handshake) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	info := plain{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+	info.sameUser = sameUser(c.RemoteAddr(), c.LocalAddr())
+	return c, info, nil
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (h handshake) Clone() credentials.TransportCredentials {
+	return handshake{h.TransportCredentials.Clone()}
+}
+
+// limit bounds how many connections are open at once. Those beyond are closed.
+func limit(l net.Listener) net.Listener {
+	return &limited{Listener: l, free: make(chan struct{}, maxConns)}
+}
+
+type limited struct {
+	net.Listener
+	free chan struct{}
+}
+
+// Accept implements [net.Listener].
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.free <- struct{}{}:
+			return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.free })}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements [net.Conn].
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
