@@ -212,7 +212,9 @@ func TestWhatFailsIsTriedAgainAndThenParked(t *testing.T) {
 		t.Fatalf("got %s", name(e))
 	}
 	m.nack(client.NackActionSkip, e)
-	awaitInfo(t, db, "g", func(i *client.PersistentSubscriptionInfo) bool { return i.Stats.ParkedMessagesCount == 1 && checkpointAt(1)(i) })
+	awaitInfo(t, db, "g", func(i *client.PersistentSubscriptionInfo) bool {
+		return i.Stats.ParkedMessagesCount == 1 && checkpointAt(1)(i)
+	})
 }
 
 func TestMembersShareAndInherit(t *testing.T) {

@@ -151,12 +151,16 @@ func TestMalformedRequestsAreTold(t *testing.T) {
 	}
 	live := &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
 	for name, change := range map[string]func(*streams.ReadReq_Options){
-		"no stream":            func(o *streams.ReadReq_Options) { o.StreamOption = nil },
-		"no count":             func(o *streams.ReadReq_Options) { o.CountOption = nil },
-		"no kind of ids":       func(o *streams.ReadReq_Options) { o.UuidOption = nil },
-		"backward for ever":    func(o *streams.ReadReq_Options) { o.CountOption, o.ReadDirection = live, 1 },
-		"pattern that is none": func(o *streams.ReadReq_Options) { o.FilterOption = filter(&streams.ReadReq_Options_FilterOptions{Filter: byType("(")}) },
-		"no pattern":           func(o *streams.ReadReq_Options) { o.FilterOption = filter(&streams.ReadReq_Options_FilterOptions{Filter: byType("")}) },
+		"no stream":         func(o *streams.ReadReq_Options) { o.StreamOption = nil },
+		"no count":          func(o *streams.ReadReq_Options) { o.CountOption = nil },
+		"no kind of ids":    func(o *streams.ReadReq_Options) { o.UuidOption = nil },
+		"backward for ever": func(o *streams.ReadReq_Options) { o.CountOption, o.ReadDirection = live, 1 },
+		"pattern that is none": func(o *streams.ReadReq_Options) {
+			o.FilterOption = filter(&streams.ReadReq_Options_FilterOptions{Filter: byType("(")})
+		},
+		"no pattern": func(o *streams.ReadReq_Options) {
+			o.FilterOption = filter(&streams.ReadReq_Options_FilterOptions{Filter: byType("")})
+		},
 		"no checkpoints": func(o *streams.ReadReq_Options) {
 			o.CountOption, o.FilterOption = live, filter(&streams.ReadReq_Options_FilterOptions{Filter: byType("x")})
 		},

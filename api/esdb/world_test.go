@@ -147,4 +147,3 @@ func errorCode(err error) client.ErrorCode {
 	}
 	return -1
 }
-
