@@ -148,8 +148,8 @@ func (h handshake) Clone() credentials.TransportCredentials {
 }
 
 // limit bounds how many connections are open at once. Those beyond are closed.
-func limit(l net.Listener) net.Listener {
-	return &limited{Listener: l, free: make(chan struct{}, maxConns)}
+func limit(l net.Listener, n int) net.Listener {
+	return &limited{Listener: l, free: make(chan struct{}, n)}
 }
 
 type limited struct {

@@ -1,6 +1,7 @@
 package esdb
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,8 +34,10 @@ type Options struct {
 	// log must not be forged. Tests of clients run against it.
 	Writable bool
 	// Open lets everybody in, for tests.
-	Open   bool
-	Logger *slog.Logger // nil = none
+	Open bool
+	// MaxConns is how many may be connected, 0 = 64.
+	MaxConns int
+	Logger   *slog.Logger // nil = none
 }
 
 // Server is the door. Create it with [New] and run it once.
@@ -51,7 +54,7 @@ type Server struct {
 // process that means no good.
 const (
 	maxMessage     = 68 << 20
-	maxConns       = 64
+	usualConns     = 64
 	maxCalls       = 256 // of one connection
 	firstRequest   = 10 * time.Second
 	keyLooks       = 500 * time.Millisecond
@@ -117,7 +120,7 @@ func Listen(addr string, secure bool) (net.Listener, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.groups.close()
 	done := make(chan error, 1)
-	go func() { done <- s.grpc.Serve(limit(l)) }()
+	go func() { done <- s.grpc.Serve(limit(l, cmp.Or(s.o.MaxConns, usualConns))) }()
 	select {
 	case err := <-done:
 		return err

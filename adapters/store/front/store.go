@@ -24,6 +24,9 @@ type Options struct {
 	// MaxBatch is how many bytes of content go in one write, unless a single
 	// append has more; 0 = 8 MiB.
 	MaxBatch int
+	// MaxEvent is what an event may weigh, if that is less than
+	// [es.MaxEventBytes]; 0 = it is not.
+	MaxEvent int
 	ReadOnly bool
 	// Final says that after an error of that kind nothing may be written any
 	// more. nil = after none.
@@ -111,6 +114,9 @@ func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Writ
 	if err := store.Validate(checks, writes); err != nil {
 		return es.Receipt{}, err
 	}
+	if err := s.fits(writes); err != nil {
+		return es.Receipt{}, err
+	}
 	if err := s.writable(); err != nil {
 		return es.Receipt{}, err
 	}
@@ -127,6 +133,21 @@ func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Writ
 		return es.Receipt{}, ctx.Err()
 	}
 	return es.Receipt{}, fmt.Errorf("%w: %w", es.ErrCommitUnknown, ctx.Err())
+}
+
+// fits holds events against the limit of the engine.
+func (s *Store) fits(writes []es.Write) error {
+	if s.o.MaxEvent == 0 {
+		return nil
+	}
+	for _, w := range writes {
+		for i, e := range w.Events {
+			if size := len(e.Data) + len(e.Meta); size > s.o.MaxEvent {
+				return fmt.Errorf("event %d for stream %s has %d bytes, the engine %s takes at most %d: %w", i, w.Stream, size, s.o.Name, s.o.MaxEvent, es.ErrTooLarge)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Store) writable() error {

@@ -164,7 +164,7 @@ func ownBuffers(t *testing.T, s es.Store) {
 	}
 }
 
-func limits(t *testing.T, s es.Store) {
+func (x *suite) limits(t *testing.T, s es.Store) {
 	sized := func(name string, n int) es.NewEvent {
 		e := event(name)
 		e.Data, e.Meta = make([]byte, n), nil
@@ -177,12 +177,12 @@ func limits(t *testing.T, s es.Store) {
 	long := event("long")
 	long.Type = strings.Repeat("t", 70_000)
 	for name, w := range map[string][]es.Write{
-		"event":    {{Stream: "a-1", Expected: es.Any, Events: []es.NewEvent{sized("big", es.MaxEventBytes+1)}}},
+		"event":    {{Stream: "a-1", Expected: es.Any, Events: []es.NewEvent{sized("big", x.largest+1)}}},
 		"append":   {{Stream: "a-1", Expected: es.Any, Events: five[:2]}, {Stream: "a-2", Expected: es.Any, Events: five[2:]}},
 		"count":    {{Stream: "a-1", Expected: es.Any, Events: numbered("n", es.MaxAppendEvents+1)}},
 		"name":     {write(es.Stream("a-"+strings.Repeat("x", es.MaxStreamNameSize)), es.Any, "a")},
 		"type":     {{Stream: "a-1", Expected: es.Any, Events: []es.NewEvent{long}}},
-		"one fits": {write("a-1", es.Any, "a"), {Stream: "a-2", Expected: es.Any, Events: []es.NewEvent{sized("big", es.MaxEventBytes+1)}}},
+		"one fits": {write("a-1", es.Any, "a"), {Stream: "a-2", Expected: es.Any, Events: []es.NewEvent{sized("big", x.largest+1)}}},
 	} {
 		if _, err := s.Append(t.Context(), nil, w...); !errors.Is(err, es.ErrTooLarge) {
 			t.Errorf("%s: got %v, want too large", name, err)
@@ -207,9 +207,9 @@ func limits(t *testing.T, s es.Store) {
 		t.Errorf("head %d after refused appends, want 0", h)
 	}
 	mustAppend(t, s, es.Write{Stream: "a-1", Expected: es.NoStream, Events: numbered("n", es.MaxAppendEvents)})
-	mustAppend(t, s, es.Write{Stream: "a-2", Expected: es.NoStream, Events: []es.NewEvent{sized("fits", es.MaxEventBytes)}})
+	mustAppend(t, s, es.Write{Stream: "a-2", Expected: es.NoStream, Events: []es.NewEvent{sized("fits", x.largest)}})
 	got := collect(t, s.ReadStream(t.Context(), "a-2", 0, es.Forward, 0))
-	if len(got) != 1 || len(got[0].Data) != es.MaxEventBytes {
+	if len(got) != 1 || len(got[0].Data) != x.largest {
 		t.Errorf("largest event did not come back whole")
 	}
 	wellFormed(t, all(t, s))

@@ -26,14 +26,19 @@ type Option func(*suite)
 // durable must bring it.
 func Reopening(r Reopener) Option { return func(s *suite) { s.reopen = r } }
 
+// EventBytes tells how large an event the engine takes, where that is less than
+// [es.MaxEventBytes].
+func EventBytes(n int) Option { return func(s *suite) { s.largest = n } }
+
 type suite struct {
-	open   Opener
-	reopen Reopener
+	open    Opener
+	reopen  Reopener
+	largest int
 }
 
 // Run holds the engine behind open against all promises of [es.Store].
 func Run(t *testing.T, open func(t testing.TB) es.Store, options ...Option) {
-	s := &suite{open: open}
+	s := &suite{open: open, largest: es.MaxEventBytes}
 	for _, o := range options {
 		o(s)
 	}
@@ -48,7 +53,7 @@ func Run(t *testing.T, open func(t testing.TB) es.Store, options ...Option) {
 		{"checks hold streams that are not written", checks},
 		{"several streams change together", multiStream},
 		{"the writer's and the reader's buffers are their own", ownBuffers},
-		{"limits are kept", limits},
+		{"limits are kept", s.limits},
 		{"a cancelled append writes nothing", cancelledAppend},
 		{"time moves on with every event", recorded},
 

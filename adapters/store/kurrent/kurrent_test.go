@@ -1,0 +1,90 @@
+package kurrent_test
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/adapters/store/kurrent"
+	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
+	"github.com/emet-node/emet/adapters/store/storetest"
+	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/domain/es"
+)
+
+// server is an EventStoreDB for a test: our own door over a log in memory that
+// clients may write, or the operator's in EMET_TEST_KURRENT.
+func server(t testing.TB) string {
+	t.Helper()
+	if url := os.Getenv("EMET_TEST_KURRENT"); url != "" {
+		return url
+	}
+	return own(t, kurrenttest.New())
+}
+
+func own(t testing.TB, s es.Store) string {
+	t.Helper()
+	d, err := esdb.New(esdb.Options{Store: s, Writable: true, Open: true, MaxConns: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := esdb.Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	return "kurrent://" + l.Addr().String() + "?tls=false"
+}
+
+const patience = 20 * time.Second
+
+func newLog() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+func open(t testing.TB, o kurrent.Options) *kurrent.Store {
+	t.Helper()
+	if o.LogID == ([16]byte{}) {
+		o.LogID = newLog()
+	}
+	s, err := kurrent.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestConformance runs against an operator's server with
+//
+//	EMET_TEST_KURRENT='esdb://127.0.0.1:2113?tls=false' go test ./adapters/store/kurrent
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	url := server(t)
+	var ids sync.Map
+	at := func(t testing.TB, id [16]byte) es.Store {
+		s := open(t, kurrent.Options{URL: url, LogID: id, Patience: patience})
+		ids.Store(es.Store(s), id)
+		return s
+	}
+	again := storetest.Reopening(func(t testing.TB, old es.Store) es.Store {
+		id, _ := ids.Load(old)
+		if err := old.(*kurrent.Store).Close(); err != nil {
+			t.Fatal(err)
+		}
+		return at(t, id.([16]byte))
+	})
+	storetest.Run(t, func(t testing.TB) es.Store { return at(t, newLog()) }, again, storetest.EventBytes(kurrent.MaxEventBytes))
+}
