@@ -45,7 +45,8 @@ func encode(r *front.Row, writer string) (esdb.EventData, error) {
 	switch {
 	case len(r.Meta) == 0:
 		v.Without = true
-	case r.Meta[0] == '{' && r.Meta[len(r.Meta)-1] == '}' && json.Valid(r.Meta):
+	case string(r.Meta) == "{}":
+	case r.Meta[0] == '{' && r.Meta[len(r.Meta)-1] == '}' && len(bytes.TrimSpace(r.Meta[1:len(r.Meta)-1])) > 0 && json.Valid(r.Meta):
 		own = r.Meta[1 : len(r.Meta)-1]
 	default:
 		v.Meta = r.Meta
@@ -55,7 +56,7 @@ func encode(r *front.Row, writer string) (esdb.EventData, error) {
 		return esdb.EventData{}, err
 	}
 	b := append([]byte(opening), head...)
-	if len(bytes.TrimSpace(own)) > 0 {
+	if own != nil {
 		b = append(append(b, ','), own...)
 	}
 	out := esdb.EventData{
