@@ -15,6 +15,9 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/emet-node/emet/adapters/store/kurrent"
+	"github.com/emet-node/emet/cmd/emet/node"
 )
 
 // A setting is one key of the configuration: its default, the variables that
@@ -38,7 +41,11 @@ var settings = []setting{
 	{"autoconf.id-secret", "", []string{"YAGNA_AUTOCONF_ID_SECRET"}, "private key (hex) of the default identity"},
 	{"log.level", "info", nil, "debug, info, warn or error"},
 	{"log.format", "text", nil, "text or json"},
+	{"store.engine", "", nil, "where the log is: segment, sqlite, sqlite:PATH, kurrent, or kurrent://… (default: what the directory has, else segment)"},
+	{"store.kurrent-url", "", nil, "connection string of the server when store.engine is kurrent"},
 	{"store.segment-mib", "64", nil, "size of a segment of the log"},
+	{"grpc.listen", "", nil, "address of the door for EventStoreDB clients, such as 127.0.0.1:2113 (default: none)"},
+	{"grpc.tls", "false", nil, "secure that door with a certificate of the node's own; without it the door opens on loopback only"},
 	{"net.name", "public", nil, "name of the network; nodes of other names are not heard"},
 	{"net.listen", "/ip4/0.0.0.0/udp/11511/quic-v1,/ip4/0.0.0.0/tcp/11511", nil, "addresses for other nodes, comma separated multiaddrs"},
 	{"net.bootstrap", "", []string{"EMET_BOOTSTRAP"}, "nodes to connect to at start, comma separated multiaddrs"},
@@ -163,7 +170,7 @@ func defaultDataDir() string {
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(key, why string) {
-		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, c.String(key), c.source[key], why))
+		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, shown(key, c.String(key)), c.source[key], why))
 	}
 	for _, key := range []string{
 		"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
@@ -175,7 +182,7 @@ func (c *Config) Validate() error {
 			}
 		}
 	}
-	for _, key := range []string{"rest.allow-any-origin", "provider.enabled", "provider.allow-loopback", "payment.skip-validation"} {
+	for _, key := range []string{"rest.allow-any-origin", "provider.enabled", "provider.allow-loopback", "payment.skip-validation", "grpc.tls"} {
 		if _, err := parseBool(c.String(key)); err != nil {
 			bad(key, "want true or false")
 		}
@@ -190,6 +197,14 @@ func (c *Config) Validate() error {
 	}
 	if _, err := prefixes(c.List("webhook.allow")); err != nil {
 		bad("webhook.allow", err.Error())
+	}
+	if err := node.ParseStore(c.Store()); err != nil {
+		bad("store.engine", err.Error())
+	}
+	if v := c.String("grpc.listen"); v != "" {
+		if _, _, err := net.SplitHostPort(v); err != nil {
+			bad("grpc.listen", "want an address such as 127.0.0.1:2113")
+		}
 	}
 	if _, err := c.ListenAddr(); err != nil {
 		bad("rest.listen", err.Error())
@@ -219,6 +234,14 @@ func (c *Config) ListenAddr() (string, error) {
 	return v, nil
 }
 
+// Store is where the log is to be, "" = where it is.
+func (c *Config) Store() string {
+	if v := c.String("store.engine"); v != "kurrent" {
+		return v
+	}
+	return c.String("store.kurrent-url")
+}
+
 // String, Bool, Int, Duration and List read a validated value.
 func (c *Config) String(key string) string { return c.k.String(key) }
 
@@ -245,14 +268,21 @@ func (c *Config) Dir(parts ...string) string {
 func (c *Config) Explain() []explained {
 	out := make([]explained, 0, len(settings))
 	for _, s := range settings {
-		v := c.String(s.key)
-		if strings.Contains(s.key, "secret") && v != "" {
-			v = "***"
-		}
-		out = append(out, explained{Key: s.key, Value: v, Source: c.source[s.key], Default: s.value, Meaning: s.meaning})
+		out = append(out, explained{Key: s.key, Value: shown(s.key, c.String(s.key)), Source: c.source[s.key], Default: s.value, Meaning: s.meaning})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Key < out[j].Key })
 	return out
+}
+
+// shown is a value as everybody may see it.
+func shown(key, value string) string {
+	switch {
+	case strings.Contains(key, "secret") && value != "":
+		return "***"
+	case kurrent.IsURL(value):
+		return kurrent.Redact(value)
+	}
+	return value
 }
 
 type explained struct {

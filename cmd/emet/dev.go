@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -33,12 +34,14 @@ The network is one process. When that is killed, it is started again where it
 was, and the printed lines stay valid.`,
 		Example: `  emet dev
   eval "$(emet dev --port 0 2>/dev/null | sed '/READY/q')"
-  emet dev -d ./network --providers 4`,
+  emet dev -d ./network --providers 4
+  emet dev --grpc 127.0.0.1:0              let EventStoreDB clients read the log`,
 		RunE: runDev,
 	}
 	f := cmd.Flags()
 	f.Int("port", 7465, "port of the REST interface, 0 = any free one")
 	f.Int("providers", 2, "number of providers")
+	storeFlags(f)
 	f.String("log-level", "warn", "debug, info, warn or error")
 	f.Bool("kept", false, "be the network, for the emet that starts it again")
 	f.Bool("temporary", false, "remove the directory when the keeper is gone")
@@ -57,7 +60,7 @@ func runDev(cmd *cobra.Command, _ []string) error {
 	if port < 0 || port > 65535 {
 		return usageError{fmt.Errorf("--port %d: want 0 to 65535", port)}
 	}
-	c, err := configOf(cmd, map[string]string{"log-level": "log.level"})
+	c, err := configOf(cmd, map[string]string{"log-level": "log.level", "store": "store.engine", "grpc": "grpc.listen", "grpc-tls": "grpc.tls"})
 	if err != nil {
 		return err
 	}
@@ -68,15 +71,18 @@ func runDev(cmd *cobra.Command, _ []string) error {
 	if kept, _ := cmd.Flags().GetBool("kept"); kept {
 		return runKept(cmd, devOptions{
 			Dir: dir, Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Providers: providers, Logger: newLogger(c), Webhooks: webhooksOf(c),
+			Store: c.Store(), GRPC: c.String("grpc.listen"), GRPCTLS: c.Bool("grpc.tls"),
 		})
 	}
-	n, err := startLocal(cmd.Context(), localOptions{Dir: dir, Port: port, Providers: providers, Level: c.String("log.level"), Stderr: cmd.ErrOrStderr(), News: func(name, what string) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", name, what)
-	}})
+	n, err := startLocal(cmd.Context(), localOptions{
+		Dir: dir, Port: port, Providers: providers, Level: c.String("log.level"), Stderr: cmd.ErrOrStderr(), News: func(name, what string) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", name, what)
+		}, Store: c.Store(), GRPC: c.String("grpc.listen"), GRPCTLS: c.Bool("grpc.tls"),
+	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\nREADY\n", n.Client.URL, n.Client.Key)
+	printDev(cmd.OutOrStdout(), n.Client.URL, n.Client.Key, n.Door)
 	notifyReady()
 	return n.Wait(cmd.Context())
 }
@@ -95,8 +101,17 @@ func runKept(cmd *cobra.Command, o devOptions) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\nREADY\n", d.URL, d.Key)
+	printDev(cmd.OutOrStdout(), d.URL, d.Key, d.node.GRPCURL())
 	return d.Wait()
+}
+
+// printDev tells what clients need, in lines that a shell can take.
+func printDev(w io.Writer, url, key, door string) {
+	fmt.Fprintf(w, "export YAGNA_API_URL=%s\nexport YAGNA_APPKEY=%s\n", url, key)
+	if door != "" {
+		fmt.Fprintf(w, "export EMET_GRPC_URL='%s'\n", door)
+	}
+	fmt.Fprintln(w, "READY")
 }
 
 // devOptions say how a local network is set up.
@@ -106,6 +121,9 @@ type devOptions struct {
 	Providers int
 	Logger    *slog.Logger
 	Webhooks  node.Webhooks
+	Store     string // where the log is; "" = in segments
+	GRPC      string // address of the door for EventStoreDB clients; "" = none
+	GRPCTLS   bool
 }
 
 // devNet is a local network in this process.
@@ -158,7 +176,7 @@ func devNodeOptions(o devOptions, chains *dev.Chains) node.Options {
 		}
 	}
 	opts := node.Options{
-		Dir: o.Dir, Socket: control.Path(o.Dir, defaultDataDir()), Version: version, Logger: o.Logger, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
+		Dir: o.Dir, Socket: control.Path(o.Dir, defaultDataDir()), Version: version, Logger: o.Logger, Store: o.Store, GRPC: o.GRPC, GRPCTLS: o.GRPCTLS, SegmentBytes: 16 << 20, Listen: o.Listen, Chains: urls, DefaultNetwork: "hoodi",
 		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 90 * time.Second, Unresponsive: 5 * time.Second, ProviderLost: 3 * time.Second,
 		OrphanAfter: 15 * time.Second, AllowLoopback: true, Webhooks: o.Webhooks,
 		Identities: []node.Identity{{Alias: "requestor", AppKeys: []node.AppKey{{Name: "dev"}}}},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/cmd/emet/keep"
@@ -21,12 +22,16 @@ type localOptions struct {
 	Level     string    // of its log
 	Stderr    io.Writer // gets its log; nil = nobody
 	News      func(name, what string)
+	Store     string // where its log is; "" = in segments
+	GRPC      string // address of its door for EventStoreDB clients; "" = none
+	GRPCTLS   bool
 }
 
 // localNet is a network in a process of its own, which is started again when
 // it is killed.
 type localNet struct {
 	Client *client.Client
+	Door   string // connection string for EventStoreDB clients; "" = none
 
 	keeper *keep.Keeper
 	hold   *keep.Hold
@@ -68,7 +73,7 @@ func startLocal(ctx context.Context, o localOptions) (n *localNet, err error) {
 	if err != nil {
 		return n, err
 	}
-	n.Client = clientOf(child)
+	n.Client, n.Door = clientOf(child), strings.Trim(child.Said()["EMET_GRPC_URL"], "'")
 	return n, nil
 }
 
@@ -80,11 +85,29 @@ func (n *localNet) process(o localOptions) keep.Process {
 	if o.Port == 0 {
 		p.Ports = 1
 	}
+	if o.Store != "" { // it may have a password
+		p.Env = append(p.Env, "EMET_STORE_ENGINE="+o.Store)
+	}
+	host, anyPort := strings.CutSuffix(o.GRPC, ":0")
+	if anyPort {
+		p.Ports++
+	}
 	p.Args = func(ports []int) []string {
-		port := append(ports, o.Port)[0]
+		port := o.Port
+		if port == 0 {
+			port = ports[0]
+		}
 		args := []string{"dev", "--kept", "-d", o.Dir, "--port", strconv.Itoa(port), "--providers", strconv.Itoa(o.Providers), "--log-level", o.Level}
 		if n.temp != "" {
 			args = append(args, "--temporary")
+		}
+		if anyPort {
+			args = append(args, "--grpc", host+":"+strconv.Itoa(ports[len(ports)-1]))
+		} else if o.GRPC != "" {
+			args = append(args, "--grpc", o.GRPC)
+		}
+		if o.GRPCTLS {
+			args = append(args, "--grpc-tls")
 		}
 		return args
 	}

@@ -23,7 +23,7 @@ func openForReading(cmd *cobra.Command) (*node.Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := node.ReadLedger(cmd.Context(), node.Options{Dir: c.Dir(), Version: version, SegmentBytes: int64(c.Int("store.segment-mib")) << 20})
+	r, err := node.ReadLedger(cmd.Context(), node.Options{Dir: c.Dir(), Version: version, Store: c.Store(), SegmentBytes: int64(c.Int("store.segment-mib")) << 20})
 	return r, explain(err)
 }
 
@@ -33,7 +33,7 @@ func openLog(cmd *cobra.Command) (*node.Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := node.ReadLog(c.Dir())
+	r, err := node.ReadLog(cmd.Context(), node.Options{Dir: c.Dir(), Store: c.Store()})
 	return r, explain(err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/emet-node/emet/api/control"
 	"github.com/emet-node/emet/cmd/emet/node"
@@ -31,7 +32,10 @@ Payment networks are served when their JSON-RPC URL is known: set for instance
 HOODI_GETH_ADDR=https://….`,
 		Example: `  emet up
   emet up --no-provider --listen http://127.0.0.1:7465
-  HOODI_GETH_ADDR=http://127.0.0.1:8545/hoodi emet up -d ./node --export`,
+  HOODI_GETH_ADDR=http://127.0.0.1:8545/hoodi emet up -d ./node --export
+  emet up --grpc 127.0.0.1:2113            let EventStoreDB clients read the log
+  emet up --store sqlite -d ./node         keep the log in a SQLite file
+  emet up --store 'kurrent://127.0.0.1:2113?tls=false'`,
 		RunE: runUp,
 	}
 	f := cmd.Flags()
@@ -40,6 +44,7 @@ HOODI_GETH_ADDR=https://….`,
 	f.StringSlice("net-listen", nil, "multiaddrs for other nodes (net.listen)")
 	f.StringSlice("bootstrap", nil, "nodes to connect to at start (net.bootstrap)")
 	f.String("name", "", "name shown in own offers (node.name)")
+	storeFlags(f)
 	f.Bool("export", false, "print export lines with an app-key for clients when ready")
 	f.Bool("end-units", false, "end running activities when the node stops")
 	return cmd
@@ -48,6 +53,7 @@ HOODI_GETH_ADDR=https://….`,
 func runUp(cmd *cobra.Command, _ []string) error {
 	c, err := configOf(cmd, map[string]string{
 		"listen": "rest.listen", "net-listen": "net.listen", "bootstrap": "net.bootstrap", "name": "node.name",
+		"store": "store.engine", "grpc": "grpc.listen", "grpc-tls": "grpc.tls",
 	})
 	if err != nil {
 		return err
@@ -116,6 +122,7 @@ func announce(ctx context.Context, w io.Writer, n *node.Node, export bool) error
 	if err := n.Serving(ctx); err != nil {
 		return err
 	}
+	door := n.GRPCURL()
 	if export {
 		key, err := n.AppKey(ctx, n.Identity(0), node.AppKey{Name: "default"})
 		if err != nil {
@@ -125,12 +132,25 @@ func announce(ctx context.Context, w io.Writer, n *node.Node, export bool) error
 		if a := n.Addrs(); len(a) > 0 {
 			fmt.Fprintf(w, "export EMET_BOOTSTRAP=%s\n", strings.Join(a, ","))
 		}
+		if door != "" {
+			fmt.Fprintf(w, "export EMET_GRPC_URL='%s'\n", door)
+		}
 	} else {
 		fmt.Fprintf(w, "node %s serves %s\n", n.Identity(0), n.URL())
+		if door != "" {
+			fmt.Fprintf(w, "EventStoreDB clients read the log at %s\n", door)
+		}
 	}
 	_, err := fmt.Fprintln(w, "READY")
 	notifyReady()
 	return err
+}
+
+// storeFlags say where the log is and who may read it there.
+func storeFlags(f *pflag.FlagSet) {
+	f.String("store", "", "where the log is: segment, sqlite, sqlite:PATH or kurrent://… (store.engine)")
+	f.String("grpc", "", "open a door for EventStoreDB clients at this address (grpc.listen)")
+	f.Bool("grpc-tls", false, "secure that door with a certificate of the node's own (grpc.tls)")
 }
 
 // openError adds to an error what its reader can do about it.
@@ -151,7 +171,7 @@ func nodeOptions(c *Config) (node.Options, error) {
 		return node.Options{}, usageError{err}
 	}
 	o := node.Options{
-		Dir: c.Dir(), Socket: control.Path(c.Dir(), defaultDataDir()), Version: version, Logger: newLogger(c), SegmentBytes: int64(c.Int("store.segment-mib")) << 20, Listen: listen,
+		Dir: c.Dir(), Socket: control.Path(c.Dir(), defaultDataDir()), Version: version, Logger: newLogger(c), Store: c.Store(), GRPC: c.String("grpc.listen"), GRPCTLS: c.Bool("grpc.tls"), SegmentBytes: int64(c.Int("store.segment-mib")) << 20, Listen: listen,
 		AllowOrigins: c.List("rest.allow-origin"), AllowAnyOrigin: c.Bool("rest.allow-any-origin"), Net: node.Network{Name: c.String("net.name"), Listen: c.List("net.listen"), Bootstrap: c.List("net.bootstrap")},
 		Chains: chainURLs(c), DefaultNetwork: c.String("payment.default-network"), Cycle: c.Duration("payment.cycle"),
 		SkipValidation: c.Bool("payment.skip-validation"), TTL: c.Duration("market.ttl"), IdleAgreement: c.Duration("provider.idle-agreement"),

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/hex"
+	"iter"
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -37,6 +38,17 @@ type Checkpoint struct {
 // leaf; it commits to Data and Meta by SHA-256(2 ‖ salt ‖ bytes).
 type Entry struct {
 	Data, DataSalt, Header, Meta, MetaSalt []byte
+}
+
+// Source is a log over which a tree can be kept and events proved.
+type Source interface {
+	es.Store
+	// Root is the number of durable events and the root of the tree over them.
+	Root() (size uint64, root es.Hash)
+	// LeafHashes are the leaves over [from, to), as far as they are durable.
+	LeafHashes(ctx context.Context, from, to es.Position) iter.Seq2[es.Hash, error]
+	// Entry is an event as it was hashed. It fails with [ErrRange] beyond the end.
+	Entry(ctx context.Context, p es.Position) (Entry, error)
 }
 
 // Origin is the first line of the checkpoints of a log: whose it is, and which.

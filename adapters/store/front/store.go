@@ -245,6 +245,18 @@ func (s *Store) Info(ctx context.Context, stream es.Stream) (es.StreamInfo, erro
 // Head implements [es.Store].
 func (s *Store) Head(ctx context.Context) (es.Position, error) { return s.durable.Head(), ctx.Err() }
 
+// LeafHashes yields the leaves of the tree over [from, to), as far as they are
+// durable.
+func (s *Store) LeafHashes(ctx context.Context, from, to es.Position) iter.Seq2[es.Hash, error] {
+	return func(yield func(es.Hash, error) bool) {
+		for r, err := range s.table.Range(ctx, from, min(to, s.durable.Head()), es.Forward, es.Filter{}) {
+			if !yield(r.Leaf, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Entry returns an event as it was hashed. It fails with [ledger.ErrRange]
 // beyond the end.
 func (s *Store) Entry(ctx context.Context, p es.Position) (ledger.Entry, error) {

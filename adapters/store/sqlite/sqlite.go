@@ -74,12 +74,25 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	s, err := open(ctx, path, false, o)
+	var s *Store
+	if err = private(path); err == nil {
+		s, err = open(ctx, path, false, o)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), lock.Close())
 	}
 	s.table.lock = lock
 	return s, nil
+}
+
+// private makes the file, so that nobody else may read it; SQLite gives those
+// beside it the same mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // OpenReadOnly opens the store at path for reading, beside a process that

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/emet-node/emet/adapters/blobs"
 	"github.com/emet-node/emet/adapters/bus"
 	"github.com/emet-node/emet/adapters/secrets"
-	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/eventschemas"
@@ -23,7 +21,7 @@ import (
 // Ledger is a node's log with its secrets and views: all that reading needs.
 type Ledger struct {
 	Log     *es.Log
-	Store   *segment.Store
+	Store   Engine
 	Secrets *secrets.Store
 	Blobs   *blobs.Store
 	News    *bus.State // how far others were told; nil when open for reading
@@ -66,24 +64,6 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 	return l, l.openViews(ctx, filepath.Join(o.Dir, "views"))
 }
 
-// lockPatience is how long a directory may be in use: a command that reads it
-// holds it for a moment.
-const lockPatience = 500 * time.Millisecond
-
-func openStore(ctx context.Context, o Options) (*segment.Store, error) {
-	for begun := time.Now(); ; {
-		s, err := segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes})
-		if !errors.Is(err, es.ErrLocked) || time.Since(begun) > lockPatience {
-			return s, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
 // begin writes the first fact of a log: which log it is.
 func (l *Ledger) begin(ctx context.Context) error {
 	head, err := l.Store.Head(ctx)
@@ -93,7 +73,7 @@ func (l *Ledger) begin(ctx context.Context) error {
 	id := l.Store.LogID()
 	_, err = l.Log.Append(ctx, es.Meta{Key: "log/opened", Actor: es.ActorOperator, Grade: es.GradeSelf}, nil, es.Facts{
 		Stream: ledger.LogStream, Expected: es.NoStream,
-		Facts: []any{ledger.Opened{Engine: "segment", Epoch: 0, LogID: hex.EncodeToString(id[:])}},
+		Facts: []any{ledger.Opened{Engine: l.Store.Caps().Name, Epoch: 0, LogID: hex.EncodeToString(id[:])}},
 	})
 	return err
 }

@@ -76,6 +76,7 @@ type Node struct {
 	time     *effects.Deadlines
 	courier  *bus.Courier
 
+	door     *door // for EventStoreDB clients; nil = none
 	listener net.Listener
 	socket   net.Listener  // of the operator; nil = none
 	running  chan struct{} // closed when Run has begun
@@ -115,6 +116,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		return nil, err
 	}
 	if err = n.openKeeper(ctx); err != nil {
+		return nil, err
+	}
+	if err = n.openDoor(ctx); err != nil {
 		return nil, err
 	}
 	if n.chains, err = openChains(o.Chains); err != nil {
@@ -305,6 +309,9 @@ func (n *Node) Run(ctx context.Context) error {
 	run("log", n.watchLog)
 	run("load", n.load.Run)
 	run("checkpoints", n.keeper.Run)
+	if n.door != nil {
+		run("gRPC door", n.door.serve)
+	}
 	if n.socket != nil {
 		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
 	}
@@ -365,6 +372,9 @@ func (n *Node) Close() error {
 	}
 	if n.socket != nil {
 		_ = n.socket.Close()
+	}
+	if n.door != nil {
+		_ = n.door.listener.Close()
 	}
 	if n.peers != nil {
 		errs = append(errs, n.peers.Close())

@@ -15,7 +15,15 @@ type Options struct {
 	Version string // own version
 	Logger  *slog.Logger
 
-	SegmentBytes int64 // of the log; 0 = the engine's own size
+	// Store is the engine of the log: "" (what the directory has, else
+	// segment), segment, sqlite, sqlite:PATH, or the connection string of a
+	// KurrentDB or EventStoreDB.
+	Store        string
+	SegmentBytes int64 // of a segment; 0 = the engine's own size
+	// GRPC is host:port of the door for EventStoreDB clients; "" = none.
+	GRPC string
+	// GRPCTLS secures it with a certificate of the data directory's own.
+	GRPCTLS bool
 	// Program is the binary that is run again as an exe-unit. "" = this one.
 	Program string
 

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/emet-node/emet/adapters/secrets"
-	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/eventschemas"
 	"github.com/emet-node/emet/projections"
@@ -29,24 +27,16 @@ type Reading struct {
 	stop func()
 }
 
-// HasData says whether dir holds a log.
-func HasData(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, "store", "STORE")); err == nil {
-		return true
-	}
-	found, _ := filepath.Glob(filepath.Join(dir, "store", "seg", "*"))
-	return len(found) > 0
-}
-
 // ReadLog opens the log of a data directory, without views and without the
 // lock. Sealed facts can be read. It fails with [ErrNoData].
-func ReadLog(dir string) (*Reading, error) {
+func ReadLog(ctx context.Context, o Options) (*Reading, error) {
+	dir := o.Dir
 	if !HasData(dir) {
 		return nil, fmt.Errorf("%w: %s", ErrNoData, dir)
 	}
 	l := &Ledger{}
 	var err error
-	if l.Store, err = segment.OpenReadOnly(filepath.Join(dir, "store")); err != nil {
+	if l.Store, err = readStore(ctx, o); err != nil {
 		return nil, fmt.Errorf("log in %s: %w", dir, err)
 	}
 	if l.Secrets, err = secrets.OpenReadOnly(filepath.Join(dir, "secrets")); err != nil {
@@ -65,7 +55,7 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 	}
 	l, err := OpenLedger(ctx, o)
 	if errors.Is(err, es.ErrLocked) {
-		return readBeside(ctx, o.Dir)
+		return readBeside(ctx, o)
 	}
 	if err != nil {
 		return nil, err
@@ -75,13 +65,13 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 	return r, r.fresh(ctx)
 }
 
-func readBeside(ctx context.Context, dir string) (*Reading, error) {
-	r, err := ReadLog(dir)
+func readBeside(ctx context.Context, o Options) (*Reading, error) {
+	r, err := ReadLog(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	r.Live = true
-	l, views := r.Ledger, filepath.Join(dir, "views")
+	l, views := r.Ledger, filepath.Join(o.Dir, "views")
 	l.Market, err = projections.ReadMarket(ctx, views, l.Log)
 	if err == nil {
 		l.Activity, err = projections.ReadActivity(ctx, views, l.Log)

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/domain/identity"
+)
+
+// door lets EventStoreDB clients read the log.
+type door struct {
+	server    *esdb.Server
+	listener  net.Listener
+	authority string // file that clients must trust; "" = no TLS
+	key       string // of an auditor
+}
+
+// doorKey is the name of the app-key that the connection string carries.
+const doorKey = "grpc"
+
+// openDoor opens the door if there is an address for it.
+func (n *Node) openDoor(ctx context.Context) (err error) {
+	if n.o.GRPC == "" {
+		return nil
+	}
+	d := &door{}
+	o := esdb.Options{Store: n.Store, MayRead: n.mayRead, Groups: filepath.Join(n.o.Dir, "views", "groups.json"), Logger: n.log}
+	if n.o.GRPCTLS {
+		host, _, _ := net.SplitHostPort(n.o.GRPC) // Listen tells if it is none
+		if o.TLS, d.authority, err = esdb.Certificate(filepath.Join(n.o.Dir, "secrets", "grpc"), host, time.Now()); err != nil {
+			return err
+		}
+	}
+	if d.server, err = esdb.New(o); err != nil {
+		return err
+	}
+	if d.listener, err = esdb.Listen(n.o.GRPC, n.o.GRPCTLS); err != nil {
+		return err
+	}
+	n.door = d
+	d.key, err = n.people.AppKey(ctx, n.people.Default(), AppKey{Name: doorKey, Role: identity.RoleAuditor})
+	return err
+}
+
+func (d *door) serve(ctx context.Context) error { return d.server.Serve(ctx, d.listener) }
+
+// mayRead says whether a secret is an auditor's.
+func (n *Node) mayRead(secret string) bool {
+	k, ok := n.people.Find(secret)
+	return ok && k.Role == identity.RoleAuditor
+}
+
+// GRPCURL is the connection string for EventStoreDB clients, with the key of an
+// auditor in it; "" when there is no door.
+func (n *Node) GRPCURL() string {
+	if n.door == nil {
+		return ""
+	}
+	u := url.URL{Scheme: "esdb", Host: n.door.listener.Addr().String(), User: url.UserPassword("auditor", n.door.key), RawQuery: "tls=false"}
+	if n.door.authority != "" {
+		u.RawQuery = "tls=true&tlsCAFile=" + url.QueryEscape(n.door.authority)
+	}
+	return u.String()
+}
