@@ -64,7 +64,9 @@ func dial(text string, log *slog.Logger) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection string %s: %w", Redact(text), err)
 	}
-	c.Logger = func(_ esdb.LogLevel, format string, args ...any) { log.Debug("client", "says", fmt.Sprintf(format, args...)) }
+	c.Logger = func(_ esdb.LogLevel, format string, args ...any) {
+		log.Debug("client", "says", fmt.Sprintf(format, args...))
+	}
 	return &connection{config: *c, log: log}, nil
 }
 
