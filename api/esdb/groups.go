@@ -3,6 +3,7 @@ package esdb
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sort"
 	"sync"
 
@@ -144,13 +145,25 @@ func (s *groups) created(ctx context.Context, o *persistent.CreateReq_Options) (
 		k.Filter = keptFilterOf(all.GetFilter())
 		err = s.startAll(ctx, &k, all.GetPosition().GetCommitPosition(), all.GetEnd() != nil)
 	} else {
-		k.Stream = string(o.GetStream().GetStreamIdentifier().GetStreamName())
-		err = s.startStream(ctx, &k, o.GetStream().GetRevision(), o.GetStream().GetEnd() != nil)
+		var from uint64
+		var end bool
+		k.Stream, from, end = streamAndStart(o)
+		err = s.startStream(ctx, &k, from, end)
 	}
 	if k.Group == "" || k.Stream == "" || len(k.Group) > es.MaxStreamNameSize {
 		return k, status.Error(codes.InvalidArgument, "a persistent subscription needs a stream and the name of a group")
 	}
 	return k, err
+}
+
+// streamAndStart reads the fields for a stream. Node clients use the older ones.
+func streamAndStart(o *persistent.CreateReq_Options) (stream string, from uint64, end bool) {
+	if x := o.GetStream(); x != nil {
+		return string(x.GetStreamIdentifier().GetStreamName()), x.GetRevision(), x.GetEnd() != nil
+	}
+	from = o.GetSettings().GetRevision() //nolint:staticcheck // see above
+	name := o.GetStreamIdentifier()      //nolint:staticcheck // see above
+	return string(name.GetStreamName()), from, from == math.MaxUint64
 }
 
 // startAll lets a group begin with the event at a position.
@@ -188,7 +201,11 @@ func (s *groups) Update(ctx context.Context, req *persistent.UpdateReq) (*persis
 	o := req.GetOptions()
 	n := groupName{allStream, o.GetGroupName()}
 	if o.GetAll() == nil {
-		n.Stream = string(o.GetStream().GetStreamIdentifier().GetStreamName())
+		name := o.GetStream().GetStreamIdentifier()
+		if name == nil {
+			name = o.GetStreamIdentifier() //nolint:staticcheck // Node clients use it
+		}
+		n.Stream = string(name.GetStreamName())
 	}
 	g, err := s.find(ctx, n)
 	if err != nil {

@@ -6,17 +6,16 @@ package golemjs
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/emet-node/emet/tests/clients/npm"
 )
 
 //go:embed package.json package-lock.json *.cjs
@@ -175,56 +174,6 @@ func (l *listener) Write(p []byte) (int, error) {
 	}
 }
 
-// Install makes sure that the packages of package-lock.json are there and
-// returns the directory that holds node_modules. It needs node and npm, and the
-// network the first time; the result is shared by all runs with the same lock.
-func Install(ctx context.Context) (string, error) {
-	lock, err := files.ReadFile("package-lock.json")
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "emet-tests", "golemjs-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	return dir, install(ctx, dir)
-}
-
-// install works beside dir and renames at the end, so that several processes
-// may try at once and none sees half of it.
-func install(ctx context.Context, dir string) error {
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "installing-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // gone after the rename
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		b, err := files.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(tmp, name), b, 0o600); err != nil {
-			return err
-		}
-	}
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = tmp
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci for golem-js (it needs node, npm and the registry): %w: %s", err, out)
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if _, already := os.Stat(filepath.Join(dir, "node_modules")); already == nil {
-			return nil
-		}
-		return errors.Join(errors.New("install golem-js"), err)
-	}
-	return nil
-}
+// Install makes sure that published golem-js is there and returns the directory
+// that holds node_modules.
+func Install(ctx context.Context) (string, error) { return npm.Install(ctx, "golemjs", files) }
