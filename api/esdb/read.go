@@ -144,7 +144,7 @@ func (s *Server) Read(req *streams.ReadReq, out streams.Streams_ReadServer) erro
 	if err != nil {
 		return err
 	}
-	r := &reading{query: q, store: s.o.Store, out: out}
+	r := &reading{query: q, store: s.o.Store, out: out, encode: writer{asText: q.asText}}
 	switch {
 	case q.live:
 		err = r.subscribe(out.Context())
@@ -176,8 +176,9 @@ func (s *Server) problem(err error) error {
 // reading is one call of Read.
 type reading struct {
 	query
-	store es.Store
-	out   streams.Streams_ReadServer
+	store  es.Store
+	out    streams.Streams_ReadServer
+	encode writer
 }
 
 func (r *reading) readStream(ctx context.Context) error {
@@ -242,12 +243,14 @@ func (r *reading) send(events iter.Seq2[es.Event, error]) error {
 }
 
 func (r *reading) sendEvent(e *es.Event) error {
-	m := &streams.ReadResp_ReadEvent{Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: wirePosition(e.Position)}}
-	if target := r.target(e); target != nil {
-		m.Link, e = recorded(e, r.asText), target
+	target := r.target(e)
+	if target == nil {
+		return r.out.SendMsg(r.encode.message(e))
 	}
-	m.Event = recorded(e, r.asText)
-	return r.out.Send(&streams.ReadResp{Content: &streams.ReadResp_Event{Event: m}})
+	return r.out.Send(&streams.ReadResp{Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{
+		Event: recorded(target, r.asText), Link: recorded(e, r.asText),
+		Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: wirePosition(e.Position)},
+	}}})
 }
 
 // linkType marks an event that stands for another, "revision@stream".

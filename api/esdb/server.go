@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.grpc = grpc.NewServer(
-		grpc.Creds(newHandshake(o.TLS)), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
+		grpc.Creds(newHandshake(o.TLS)), grpc.ForceServerCodecV2(newCodec()), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(s.largest()), grpc.MaxSendMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.ConnectionTimeout(firstRequest), grpc.MaxConcurrentStreams(maxCalls),
 		grpc.WriteBufferSize(writeBuffer), grpc.InitialWindowSize(flowWindow), grpc.InitialConnWindowSize(flowWindow),

@@ -25,7 +25,7 @@ it. A line is
   bench AREA/NAME value=NUMBER unit=UNIT [ratio=NUMBER of=WHAT] …
 
 Ratios are taken within one run and say more than values do: machines and their
-neighbours differ. The areas are store, exeunit, node and loop. exeunit needs
+neighbours differ. The areas are store, esdb, exeunit, node and loop. exeunit needs
 the go tool and the source tree.`,
 		Example: `  emet bench
   emet bench --only loop`,
@@ -43,6 +43,7 @@ var benches = []struct {
 	run  func(ctx context.Context, b *bench) error
 }{
 	{"store", func(ctx context.Context, b *bench) error { return storebench.Run(ctx, b.dir, b.w) }},
+	{"esdb", benchESDB},
 	{"node", benchNode},
 	{"loop", benchLoop},
 	{"exeunit", func(ctx context.Context, b *bench) error { return exebench.Bench(ctx, b.w) }},
@@ -75,7 +76,7 @@ func runBench(cmd *cobra.Command, _ []string) error {
 		) bool {
 			return b.area == area
 		}) {
-			return usageError{fmt.Errorf("--only %s: the areas are store, exeunit, node and loop", area)}
+			return usageError{fmt.Errorf("--only %s: the areas are store, esdb, exeunit, node and loop", area)}
 		}
 	}
 	under, _ := cmd.Flags().GetString("dir")

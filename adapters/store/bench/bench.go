@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/adapters/store/sqlite"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -29,6 +30,7 @@ const (
 // Run prints one line per figure:
 //
 //	bench store/append_1 value=<ev/s> unit=ev/s ratio=<x> of=raw_fdatasync
+//	bench store/append_256_vs_sqlite value=<ev/s> unit=ev/s ratio=<x> of=sqlite_full
 //
 // Each figure takes less than 6 s. Everything is written below dir.
 func Run(ctx context.Context, dir string, w io.Writer) error {
@@ -41,7 +43,33 @@ func Run(ctx context.Context, dir string, w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	rate, ratio, err := againstSQLite(ctx, dir, 256)
+	if err != nil {
+		return fmt.Errorf("bench store/append_256_vs_sqlite: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "bench store/append_256_vs_sqlite value=%.0f unit=ev/s ratio=%.2f of=sqlite_full\n", rate, ratio)
+	return err
+}
+
+// againstSQLite alternates SQLite with synchronous=FULL, engine, SQLite and
+// returns the medians. SQLite has the same group commit in front of it.
+func againstSQLite(ctx context.Context, dir string, writers int) (rate, ratio float64, err error) {
+	tmp, err := os.MkdirTemp(dir, "bench-store-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer os.RemoveAll(tmp) //nolint:errcheck // a left-over is no failure
+	s, err := segment.Open(filepath.Join(tmp, "store"), segment.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.Close() //nolint:errcheck // thrown away
+	other, err := sqlite.Open(ctx, filepath.Join(tmp, "log.sqlite"), sqlite.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer other.Close() //nolint:errcheck // thrown away
+	return alternate(ctx, writers, engineAppend(other, writers), engineAppend(s, writers))
 }
 
 // measure alternates raw, engine, raw and returns the medians.
@@ -61,15 +89,20 @@ func measure(ctx context.Context, dir string, writers int) (rate, ratio float64,
 		return 0, 0, err
 	}
 	defer raw.close()
+	return alternate(ctx, writers, raw.append, engineAppend(s, writers))
+}
+
+// alternate measures other, engine, other and returns the engine's rate and how
+// many times that of the other it is.
+func alternate(ctx context.Context, writers int, other, engine func(context.Context, int) error) (rate, ratio float64, err error) {
 	rates, ratios := make([]float64, 0, rounds), make([]float64, 0, rounds)
-	engine := engineAppend(s, writers)
 	if _, err := drive(ctx, writers, engine); err != nil { // the first segments are small
 		return 0, 0, err
 	}
 	for range rounds {
-		before, err1 := drive(ctx, writers, raw.append)
+		before, err1 := drive(ctx, writers, other)
 		mine, err2 := drive(ctx, writers, engine)
-		after, err3 := drive(ctx, writers, raw.append)
+		after, err3 := drive(ctx, writers, other)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return 0, 0, err
 		}

@@ -14,7 +14,7 @@ func BenchmarkStore(b *testing.B) {
 	if err := bench.Run(b.Context(), b.TempDir(), &out); err != nil {
 		b.Fatal(err)
 	}
-	line := regexp.MustCompile(`^bench store/append_\d+ value=\d+ unit=ev/s ratio=\d+\.\d\d of=raw_fdatasync$`)
+	line := regexp.MustCompile(`^bench store/append_\d+(_vs_sqlite)? value=\d+ unit=ev/s ratio=\d+\.\d\d of=(raw_fdatasync|sqlite_full)$`)
 	for l := range strings.Lines(out.String()) {
 		b.Log(l)
 		if !line.MatchString(strings.TrimSpace(l)) {
