@@ -33,7 +33,7 @@ func openLog(cmd *cobra.Command) (*node.Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := node.ReadLog(cmd.Context(), node.Options{Dir: c.Dir(), Store: c.Store()})
+	r, err := node.ReadLogOf(cmd.Context(), node.Options{Dir: c.Dir(), Store: c.Store()})
 	return r, explain(err)
 }
 

@@ -53,7 +53,7 @@ type book struct {
 }
 
 func (p *process) read(ctx context.Context) (book, error) {
-	r, err := node.ReadLog(ctx, node.Options{Dir: p.dir})
+	r, err := node.ReadLog(p.dir)
 	if err != nil {
 		return book{}, err
 	}

@@ -29,7 +29,12 @@ type Reading struct {
 
 // ReadLog opens the log of a data directory, without views and without the
 // lock. Sealed facts can be read. It fails with [ErrNoData].
-func ReadLog(ctx context.Context, o Options) (*Reading, error) {
+func ReadLog(dir string) (*Reading, error) {
+	return ReadLogOf(context.Background(), Options{Dir: dir})
+}
+
+// ReadLogOf is [ReadLog] for a log that may be on a server.
+func ReadLogOf(ctx context.Context, o Options) (*Reading, error) {
 	dir := o.Dir
 	if !HasData(dir) {
 		return nil, fmt.Errorf("%w: %s", ErrNoData, dir)
@@ -66,7 +71,7 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 }
 
 func readBeside(ctx context.Context, o Options) (*Reading, error) {
-	r, err := ReadLog(ctx, o)
+	r, err := ReadLogOf(ctx, o)
 	if err != nil {
 		return nil, err
 	}
