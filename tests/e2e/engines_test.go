@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
+	"github.com/emet-node/emet/api/esdb"
+)
+
+// logServer stands in for a KurrentDB.
+func logServer(t *testing.T) string {
+	t.Helper()
+	s, err := esdb.New(esdb.Options{Store: kurrenttest.New(), Writable: true, Open: true, MaxConns: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := esdb.Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return "kurrent://operator:changeit@" + l.Addr().String() + "?tls=false"
+}
+
+// A whole deal over each of the other engines, with a kill in the middle of it.
+func TestADealOverAnotherEngine(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"sqlite", "kurrent"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			dir, mark, store := t.TempDir(), t.TempDir(), engine
+			if engine == "kurrent" {
+				store = logServer(t)
+			}
+			p := begin(t, []string{"TMPDIR=" + mark}, "dev", "--port", "0", "--providers", "1", "-d", dir, "--store", store)
+			c := p.client()
+			c.Patience = time.Minute
+			d := strike(t, c, wish{image: image(t), budget: "1"})
+			d.start()
+			for _, pid := range running(mark) {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				if bytes.Contains(line, []byte("\x00--kept\x00")) {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			if r := d.do(guest("args", "after a kill")); r[len(r)-1].Result != "Ok" {
+				t.Errorf("%+v", r)
+			}
+			if err := c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
+				t.Fatal(err)
+			}
+			id := d.bill(30 * time.Second)
+			doc, err := c.Invoice(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Accept(t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 30*time.Second, "the invoice is settled", func() bool {
+				doc, err := c.Invoice(t.Context(), id)
+				return err == nil && doc.Status == "SETTLED"
+			})
+			p.signal(syscall.SIGTERM)
+			p.ended(30 * time.Second)
+			readable(t, dir, store, engine)
+		})
+	}
+}
+
+// readable holds what a node left behind against what its commands say of it.
+func readable(t *testing.T, dir, store, engine string) {
+	t.Helper()
+	var info struct {
+		Engine, Root string
+		Events       uint64
+	}
+	var check struct {
+		OK     bool
+		Root   string
+		Events uint64
+	}
+	for what, into := range map[string]any{"info": &info, "verify": &check} {
+		r := emet(t, nil, "store", what, "-d", dir, "--json")
+		r.says(t, 0)
+		if err := json.Unmarshal([]byte(r.stdout), into); err != nil {
+			t.Fatalf("store %s: %v: %s", what, err, r.stdout)
+		}
+	}
+	if info.Engine != engine || info.Events < 50 || !check.OK || check.Root != info.Root || check.Events != info.Events {
+		t.Errorf("info %+v, verify %+v", info, check)
+	}
+	proof, key := emet(t, nil, "log", "proof", "7", "-d", dir), emet(t, nil, "store", "checkpoint", "--key", "-d", dir)
+	file := filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(file, []byte(proof.stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	emet(t, nil, "log", "verify", file, "--key", strings.TrimSpace(key.stdout)).says(t, 0)
+	if r := emet(t, nil, "agreement", "list", "-d", dir); !strings.Contains(r.stdout, "Terminated") {
+		t.Errorf("agreements: %s %s", r.stdout, r.stderr)
+	}
+	emet(t, nil, "up", "-d", dir, "--store", "segment").says(t, 1, "a log does not move")
+	b, err := os.ReadFile(filepath.Join(dir, "store", "ENGINE"))
+	if err != nil || bytes.Contains(b, []byte("changeit")) {
+		t.Errorf("ENGINE: %s, %v", b, err)
+	}
+}
