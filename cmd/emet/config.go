@@ -279,7 +279,7 @@ func shown(key, value string) string {
 	switch {
 	case strings.Contains(key, "secret") && value != "":
 		return "***"
-	case kurrent.IsURL(value):
+	case strings.HasPrefix(key, "store."):
 		return kurrent.Redact(value)
 	}
 	return value

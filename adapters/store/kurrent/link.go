@@ -45,11 +45,15 @@ func translate(text string) (string, bool) {
 	return "", false
 }
 
-// Redact takes the password out of a connection string.
+// Redact takes the password out of a connection string, and leaves text that is
+// none as it is.
 func Redact(text string) string {
+	scheme, _, is := strings.Cut(text, "://")
+	if !is {
+		return text
+	}
 	u, err := url.Parse(text)
 	if err != nil {
-		scheme, _, _ := strings.Cut(text, "://")
 		return scheme + "://…"
 	}
 	return u.Redacted()

@@ -87,7 +87,7 @@ func placeOf(dir, text string) (place, error) {
 		u.User = nil
 		p.Engine, p.URL, p.secret = engineKurrent, u.String(), text
 	default:
-		return p, fmt.Errorf("store %q is not known; there are segment, sqlite, sqlite:PATH and kurrent://HOST:PORT?tls=… (or esdb://…)", text)
+		return p, fmt.Errorf("store %q is not known; there are segment, sqlite, sqlite:PATH and kurrent://HOST:PORT?tls=… (or esdb://…)", kurrent.Redact(text))
 	}
 	return p, nil
 }

@@ -110,7 +110,8 @@ func TestPublishedNodeClientsReadTheLog(t *testing.T) {
 				defer cancel()
 				lines, err := Read(ctx, pkg, n.GRPCURL(), nil,
 					Step{"all"}, Step{"all", map[string]any{"backward": true, "max": 10}}, Step{"stream", map[string]any{"name": "year-3"}},
-					Step{"stream", map[string]any{"name": "secret-1", "backward": true}}, Step{"refusal"}, Step{"missing"})
+					Step{"stream", map[string]any{"name": "secret-1", "backward": true}}, Step{"refusal"}, Step{"missing"},
+					Step{"filtered", map[string]any{"on": "type", "prefix": "year."}}, Step{"filtered", map[string]any{"on": "stream", "prefix": "appkey-"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -130,6 +131,9 @@ func TestPublishedNodeClientsReadTheLog(t *testing.T) {
 				if s := stream[0].Events[0]; s.Data != string(year[0].Data) || s.Correlation != "3" || s.Causation != "6f9619ff-8b86-d011-b42d-00c04fc964ff" {
 					t.Errorf("content and causes: %+v", s)
 				}
+				filtered := Find(lines, "filtered")
+				same(t, "types", filtered[0].Events, logOf(t, n, es.Filter{TypePrefixes: []string{"year."}}))
+				same(t, "streams", filtered[1].Events, logOf(t, n, es.Filter{StreamPrefixes: []string{"appkey-"}}))
 				if e := Find(lines, "refusal")[0].Error; e != "AccessDeniedError" {
 					t.Errorf("append: %q", e)
 				}

@@ -40,8 +40,6 @@ type Line struct {
 	Events []Seen
 	Seen
 	Error, Message string
-	Count          int
-	Seconds        float64
 }
 
 // Read runs reader.cjs with one of [Packages]. hear is told of every line while

@@ -86,12 +86,6 @@ const steps = {
     await sub.unsubscribe();
     say("left");
   },
-  time: async () => {
-    const begun = process.hrtime.bigint();
-    let n = 0;
-    for await (const _ of client.readAll()) n++;
-    say("time", { count: n, seconds: Number(process.hrtime.bigint() - begun) / 1e9 });
-  },
 };
 
 (async () => {
