@@ -28,7 +28,7 @@ func (n *Node) openDoor(ctx context.Context) (err error) {
 		return nil
 	}
 	d := &door{}
-	o := esdb.Options{Store: n.Store, MayRead: n.mayRead, Groups: filepath.Join(n.o.Dir, "views", "groups.json"), Logger: n.log}
+	o := esdb.Options{Store: n.Store, MayRead: n.mayRead, Groups: filepath.Join(n.o.Dir, "grpc", "groups.json"), Logger: n.log}
 	if n.o.GRPCTLS {
 		host, _, _ := net.SplitHostPort(n.o.GRPC) // Listen tells if it is none
 		if o.TLS, d.authority, err = esdb.Certificate(filepath.Join(n.o.Dir, "secrets", "grpc"), host, time.Now()); err != nil {
