@@ -93,7 +93,7 @@ func asOperator(cmd *cobra.Command, fresh bool) (control.Deps, io.Closer, error)
 	if !fresh && !node.HasData(c.Dir()) {
 		return nil, nil, explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
 	}
-	op, closeIt, openErr := node.OpenOperator(cmd.Context(), node.Options{Dir: c.Dir(), Version: version, Webhooks: webhooksOf(c)})
+	op, closeIt, openErr := node.OpenOperator(cmd.Context(), node.Options{Dir: c.Dir(), Version: version, Store: c.Store(), Webhooks: webhooksOf(c)})
 	if errors.Is(openErr, es.ErrLocked) {
 		return nil, nil, codedError{fmt.Errorf("%w; that process does not answer the operator: %w", openErr, err), exitNoDaemon}
 	}

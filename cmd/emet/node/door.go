@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/emet-node/emet/api/esdb"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/appkey"
 )
 
 // door lets EventStoreDB clients read the log.
@@ -42,7 +44,13 @@ func (n *Node) openDoor(ctx context.Context) (err error) {
 		return err
 	}
 	n.door = d
-	d.key, err = n.people.AppKey(ctx, n.people.Default(), AppKey{Name: doorKey, Role: identity.RoleAuditor})
+	if d.key, err = n.people.AppKey(ctx, n.people.Default(), AppKey{Name: doorKey, Role: identity.RoleAuditor}); err != nil {
+		return err
+	}
+	key, _, err := n.AppKeys.Load(ctx, appkey.StreamID(doorKey))
+	if err == nil && key.Role != identity.RoleAuditor {
+		err = fmt.Errorf("the app-key %q is a %s's; the gRPC door needs it for an auditor: emet app-key drop %s", doorKey, key.Role, doorKey)
+	}
 	return err
 }
 
