@@ -45,7 +45,7 @@ func (s *Server) admit(ctx context.Context, method string) (secret string, err e
 			return "", nil
 		}
 	}
-	return "", status.Error(codes.Unauthenticated, "no app-key was sent; clients send the one of the connection string with TLS only")
+	return "", status.Error(codes.Unauthenticated, "no app-key was sent; most clients send the one of the connection string with TLS only")
 }
 
 func (s *Server) mayRead(secret string) bool {

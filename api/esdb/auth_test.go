@@ -149,6 +149,9 @@ func TestACertificateIsKeptWhileItIsGood(t *testing.T) {
 	if make("node.example", now.Add(380*24*time.Hour)) == second {
 		t.Error("kept though it is for another host")
 	}
+	if all := make("0.0.0.0", now); make("127.0.0.1", now) != all || make("0.0.0.0", now) != all {
+		t.Error("the one for all addresses is not good for one of them")
+	}
 	info, err := os.Stat(filepath.Join(dir, "key.pem"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key: %v, %v", info.Mode(), err)

@@ -57,16 +57,12 @@ func makeCertificate(dir, host string, now time.Time) error {
 	}
 	ca := template("emet gRPC authority", now)
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	leaf := template("emet gRPC door", now)
+	leaf := &served{template("emet gRPC door", now)}
 	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	if ip := net.ParseIP(host); ip != nil {
-		leaf.IPAddresses = append(leaf.IPAddresses, ip)
-	} else if host != "" {
-		leaf.DNSNames = append(leaf.DNSNames, host)
-	}
+	leaf.name(host)
 	caDER, err1 := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	leafDER, err2 := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
+	leafDER, err2 := x509.CreateCertificate(rand.Reader, leaf.Certificate, ca, &key.PublicKey, caKey)
 	keyDER, err3 := x509.MarshalPKCS8PrivateKey(key)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
@@ -80,6 +76,33 @@ func makeCertificate(dir, host string, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// served is the certificate of the door itself.
+type served struct{ *x509.Certificate }
+
+// name makes it good for a host; for all addresses of this machine when the
+// host means all of them.
+func (c *served) name(host string) {
+	ip := net.ParseIP(host)
+	switch {
+	case ip != nil:
+		c.IPAddresses = append(c.IPAddresses, ip)
+	case host != "":
+		c.DNSNames = append(c.DNSNames, host)
+	}
+	if ip == nil || !ip.IsUnspecified() {
+		return
+	}
+	if name, err := os.Hostname(); err == nil {
+		c.DNSNames = append(c.DNSNames, name)
+	}
+	addrs, _ := net.InterfaceAddrs() // without them it is good for less
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			c.IPAddresses = append(c.IPAddresses, n.IP)
+		}
+	}
 }
 
 func template(name string, now time.Time) *x509.Certificate {

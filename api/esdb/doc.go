@@ -19,7 +19,7 @@
 // access-denied. ServerFeatures and Gossip answer anybody, as clients ask them
 // before they say who they are; everything else wants an app-key of an auditor
 // as the password of the connection string, and ends within a second when that
-// key is revoked. Official clients send no password without TLS: then the
-// process at the other end must belong to the user that the node runs as, who
-// can read the log's files anyway.
+// key is revoked. Two of the official clients send no password without TLS: when
+// there is none, the process at the other end must belong to the user that the
+// node runs as, who can read the log's files anyway.
 package esdb

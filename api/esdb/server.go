@@ -58,7 +58,7 @@ const (
 	maxCalls       = 256 // of one connection
 	firstRequest   = 10 * time.Second
 	keyLooks       = 500 * time.Millisecond
-	goodbye        = 2 * time.Second
+	goodbye        = 500 * time.Millisecond
 	clientPings    = 5 * time.Second // official clients ping every 10 s
 	silence        = 30 * time.Second
 	writeBuffer    = 128 << 10

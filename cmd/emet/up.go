@@ -150,7 +150,7 @@ func announce(ctx context.Context, w io.Writer, n *node.Node, export bool) error
 func storeFlags(f *pflag.FlagSet) {
 	f.String("store", "", "where the log is: segment, sqlite, sqlite:PATH or kurrent://… (store.engine)")
 	f.String("grpc", "", "open a door for EventStoreDB clients at this address (grpc.listen)")
-	f.Bool("grpc-tls", false, "secure that door with a certificate of the node's own (grpc.tls)")
+	f.Bool("grpc-tls", false, "secure that door with a certificate of the node's own: most clients send keys with TLS only (grpc.tls)")
 }
 
 // openError adds to an error what its reader can do about it.

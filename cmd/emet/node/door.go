@@ -68,7 +68,11 @@ func (n *Node) GRPCURL() string {
 	if n.door == nil {
 		return ""
 	}
-	u := url.URL{Scheme: "esdb", Host: n.door.listener.Addr().String(), User: url.UserPassword("auditor", n.door.key), RawQuery: "tls=false"}
+	host, port, _ := net.SplitHostPort(n.door.listener.Addr().String()) // it listens there
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	u := url.URL{Scheme: "esdb", Host: net.JoinHostPort(host, port), User: url.UserPassword("auditor", n.door.key), RawQuery: "tls=false"}
 	if n.door.authority != "" {
 		u.RawQuery = "tls=true&tlsCAFile=" + url.QueryEscape(n.door.authority)
 	}
