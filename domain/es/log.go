@@ -2,7 +2,6 @@ package es
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -104,31 +103,45 @@ func (l *Log) encode(ctx context.Context, s Stream, fact any, id ID, meta []byte
 	return e, nil
 }
 
-// Decode opens and decodes one event.
-func (l *Log) Decode(ctx context.Context, e Event) (Recorded, error) {
+// Glance decodes the metadata of one event and leaves its content alone.
+func (l *Log) Glance(e Event) (Recorded, error) {
 	r := Recorded{Event: e}
-	if err := json.Unmarshal(e.Meta, &r.Info); err != nil {
+	if err := r.Info.read(e.Meta); err != nil {
 		return r, fmt.Errorf("event %d of %s: %w", e.Position, e.Stream, err)
 	}
+	return r, nil
+}
+
+// Decode opens and decodes one event.
+func (l *Log) Decode(ctx context.Context, e Event) (Recorded, error) {
+	r, err := l.Glance(e)
+	if err != nil {
+		return r, err
+	}
+	r.Data, err = l.Content(ctx, &e)
+	r.Event.Data = e.Data
+	return r, err
+}
+
+// Content opens and decodes the content of an event and leaves its metadata
+// alone. e.Data is in the clear afterwards.
+func (l *Log) Content(ctx context.Context, e *Event) (any, error) {
 	if e.Subject != "" && l.Sealer != nil {
-		switch err := l.Sealer.Open(ctx, &e); {
+		switch err := l.Sealer.Open(ctx, e); {
 		case errors.Is(err, ErrErased):
-			r.Data = Erased{Type: e.Type}
-			return r, nil
+			return Erased{Type: e.Type}, nil
 		case err != nil:
-			return r, fmt.Errorf("open event %d of %s: %w", e.Position, e.Stream, err)
+			return nil, fmt.Errorf("open event %d of %s: %w", e.Position, e.Stream, err)
 		}
-		r.Event.Data = e.Data
 	}
 	data, err := l.Codec.Decode(e.Type, e.Data)
 	if errors.Is(err, ErrUnknownType) {
-		return r, nil
+		return nil, nil
 	}
 	if err != nil {
-		return r, fmt.Errorf("decode event %d of %s: %w", e.Position, e.Stream, err)
+		return nil, fmt.Errorf("decode event %d of %s: %w", e.Position, e.Stream, err)
 	}
-	r.Data = data
-	return r, nil
+	return data, nil
 }
 
 // ReadStream yields the decoded facts of a stream from a revision on.
