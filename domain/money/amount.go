@@ -24,6 +24,9 @@ func (e *TooFine) Error() string {
 // Parse reads a decimal text, plain or with an exponent, exactly. It returns
 // [ErrSyntax] for what is no number and [*TooFine] for what cannot be exact.
 func Parse(s string) (Amount, error) {
+	if a, ok := parseSmall(s); ok {
+		return a, nil
+	}
 	d, err := ParseDecimal(s)
 	if err != nil {
 		return Amount{}, err
@@ -128,7 +131,12 @@ func Sum(all ...Amount) Amount {
 func (a Amount) Decimal() Decimal { return normal(a.Wei(), places) }
 
 // String prints the shortest text without an exponent: "0", "1.5", "-0.000001".
-func (a Amount) String() string { return a.Decimal().String() }
+func (a Amount) String() string {
+	if s, ok := a.smallString(); ok {
+		return s
+	}
+	return a.Decimal().String()
+}
 
 // WeiString prints the number of 1e-18, as chains want it.
 func (a Amount) WeiString() string { return a.int().String() }
