@@ -52,13 +52,9 @@ func reg[T any](name string) entry { return sealed(name, func(T) string { return
 // sealed names a fact whose content belongs to a subject ("" = it does not).
 func sealed[T any](name string, subject func(T) string) entry {
 	return entry{
-		name: name,
-		typ:  reflect.TypeFor[T](),
-		decode: func(data []byte) (any, error) {
-			var fact T
-			err := json.Unmarshal(data, &fact)
-			return fact, err
-		},
+		name:    name,
+		typ:     reflect.TypeFor[T](),
+		decode:  decoder[T](),
 		subject: func(fact any) string { return subject(fact.(T)) }, //nolint:forcetypeassert // looked up by type
 	}
 }
