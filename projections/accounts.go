@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func (accounts) Hears() []string {
 	}
 }
 
-func (v accounts) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v accounts) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case wallet.Opened:
 		return exec(tx, `INSERT OR IGNORE INTO wallets VALUES (?, ?, ?, ?, '0', '0', '0', 0, '', ?, 0)`,
@@ -65,11 +64,11 @@ func (v accounts) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (accounts) set(tx *sql.Tx, chain uint64, address, what string, args ...any) error {
+func (accounts) set(tx *Tx, chain uint64, address, what string, args ...any) error {
 	return exec(tx, `UPDATE wallets SET `+what+` WHERE chain_id = ? AND address = ?`, append(args, int64(chain), strings.ToLower(address))...) //nolint:gosec // chain ids are small
 }
 
-func (v accounts) reserve(tx *sql.Tx, chain uint64, address string, delta money.Amount) error {
+func (v accounts) reserve(tx *Tx, chain uint64, address string, delta money.Amount) error {
 	var old money.Amount
 	err := tx.QueryRow(`SELECT reserved FROM wallets WHERE chain_id = ? AND address = ?`, int64(chain), strings.ToLower(address)).Scan(amount{&old}) //nolint:gosec // chain ids are small
 	if err != nil {

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -35,7 +34,7 @@ func (activities) Hears() []string {
 	}
 }
 
-func (v activities) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v activities) Apply(tx *Tx, r es.Recorded) error {
 	side, id := sideOf(r.Stream)
 	switch e := r.Data.(type) {
 	case life.Created:
@@ -61,7 +60,7 @@ func (v activities) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (activities) begin(tx *sql.Tx, r es.Recorded, e life.Created) error {
+func (activities) begin(tx *Tx, r es.Recorded, e life.Created) error {
 	owner, other, state := e.Requestor, e.Provider, life.Initialized
 	if e.Side == identity.Provider {
 		owner, other, state = other, owner, life.New
@@ -70,12 +69,12 @@ func (activities) begin(tx *sql.Tx, r es.Recorded, e life.Created) error {
 		e.Side, e.ActivityID, e.Alias, e.AgreementID, owner, other, string(state), r.Recorded)
 }
 
-func (activities) state(tx *sql.Tx, side identity.Side, id string, state, next life.Phase, reason, message string) error {
+func (activities) state(tx *Tx, side identity.Side, id string, state, next life.Phase, reason, message string) error {
 	return exec(tx, `UPDATE activities SET state = ?, pending = ?, reason = ?, error = ? WHERE side = ? AND id = ?`,
 		string(state), string(next), reason, message, side, id)
 }
 
-func (activities) used(tx *sql.Tx, side identity.Side, id, vector string, names []string, at time.Time) error {
+func (activities) used(tx *Tx, side identity.Side, id, vector string, names []string, at time.Time) error {
 	list, err := json.Marshal(names)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	life "github.com/emet-node/emet/domain/activity/activity"
@@ -28,7 +27,7 @@ func (activityEvents) Hears() []string {
 	return []string{"activity.created.v1", "activity.destruction_requested.v1", "agreement.approval_requested.v1"}
 }
 
-func (activityEvents) Apply(tx *sql.Tx, r es.Recorded) error {
+func (activityEvents) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case agreement.ApprovalRequested:
 		return exec(tx, `INSERT OR REPLACE INTO activity_sessions VALUES (?, ?)`, e.AgreementID, e.Session)

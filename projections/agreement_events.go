@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -27,7 +26,7 @@ func (agreementEvents) Hears() []string {
 	return []string{"agreement.approved.v1", "agreement.rejected.v1", "agreement.cancelled.v1", "agreement.terminated.v1"}
 }
 
-func (agreementEvents) Apply(tx *sql.Tx, r es.Recorded) error {
+func (agreementEvents) Apply(tx *Tx, r es.Recorded) error {
 	const insert = `INSERT INTO agreement_events VALUES (?, ?, ?, ?, ?, ?, ?)`
 	switch e := r.Data.(type) {
 	case agreement.Approved:

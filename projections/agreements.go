@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -33,7 +32,7 @@ func (agreements) Hears() []string {
 	}
 }
 
-func (v agreements) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v agreements) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case agreement.Created:
 		return v.begin(tx, r, e.AgreementID, e.Side, e.Terms, "Proposal")
@@ -66,7 +65,7 @@ func (v agreements) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (agreements) begin(tx *sql.Tx, r es.Recorded, id string, side identity.Side, t agreement.Terms, state string) error {
+func (agreements) begin(tx *Tx, r es.Recorded, id string, side identity.Side, t agreement.Terms, state string) error {
 	owner, other := t.Requestor, t.Provider
 	if side == identity.Provider {
 		owner, other = other, owner
@@ -75,15 +74,15 @@ func (agreements) begin(tx *sql.Tx, r es.Recorded, id string, side identity.Side
 		side, id, owner, other, t.DemandID, t.OfferID, state, stamp(t.Created), t.ValidTo, r.Recorded)
 }
 
-func (agreements) state(tx *sql.Tx, side identity.Side, id, state, from string) error {
+func (agreements) state(tx *Tx, side identity.Side, id, state, from string) error {
 	return exec(tx, `UPDATE agreements SET state = ? WHERE side = ? AND id = ? AND state = ?`, state, side, id, from)
 }
 
-func (agreements) unapproved(tx *sql.Tx, side identity.Side, id string) error {
+func (agreements) unapproved(tx *Tx, side identity.Side, id string) error {
 	return exec(tx, `UPDATE agreements SET approved = 0 WHERE side = ? AND id = ? AND state <> 'Approved' AND state <> 'Terminated'`, side, id)
 }
 
-func (agreements) end(tx *sql.Tx, r es.Recorded, side identity.Side, id, state string, by identity.Side, reason string) error {
+func (agreements) end(tx *Tx, r es.Recorded, side identity.Side, id, state string, by identity.Side, reason string) error {
 	return exec(tx, `UPDATE agreements SET state = ?, terminator = ?, reason = ?, ended = ?,
 		approved = CASE WHEN state = 'Approved' THEN approved ELSE 0 END WHERE side = ? AND id = ?`,
 		state, by, reason, r.Recorded, side, id)

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -36,7 +35,7 @@ func (allocations) Hears() []string {
 	}
 }
 
-func (v allocations) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v allocations) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case allocation.Created:
 		return exec(tx, `INSERT INTO allocations VALUES (?, ?, ?, ?, ?, ?, ?, '0', '0', ?, '', ?, ?)`, e.AllocationID, e.OwnerID, e.Address,
@@ -68,11 +67,11 @@ func (v allocations) Apply(tx *sql.Tx, r es.Recorded) error {
 }
 
 // close gives back what was left: what was committed is all there was.
-func (allocations) close(tx *sql.Tx, r es.Recorded, id, how string) error {
+func (allocations) close(tx *Tx, r es.Recorded, id, how string) error {
 	return exec(tx, `UPDATE allocations SET closed = ?, total = committed, updated = ? WHERE id = ?`, how, r.Recorded, id)
 }
 
-func (allocations) add(tx *sql.Tx, r es.Recorded, column, id string, delta money.Amount) error {
+func (allocations) add(tx *Tx, r es.Recorded, column, id string, delta money.Amount) error {
 	var old money.Amount
 	if err := tx.QueryRow(`SELECT `+column+` FROM allocations WHERE id = ?`, id).Scan(amount{&old}); err != nil {
 		return err
@@ -80,7 +79,7 @@ func (allocations) add(tx *sql.Tx, r es.Recorded, column, id string, delta money
 	return exec(tx, `UPDATE allocations SET updated = ?, `+column+` = ? WHERE id = ?`, r.Recorded, old.Add(delta), id)
 }
 
-func (allocations) expend(tx *sql.Tx, r es.Recorded, id, deal, act, column string, delta money.Amount) error {
+func (allocations) expend(tx *Tx, r es.Recorded, id, deal, act, column string, delta money.Amount) error {
 	if err := exec(tx, `INSERT INTO expenditures VALUES (?, ?, ?, '0', '0', ?) ON CONFLICT DO NOTHING`, id, deal, act, r.Recorded); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -27,7 +26,7 @@ func (appKeys) Schema() string {
 
 func (appKeys) Hears() []string { return []string{"appkey.created.v1", "appkey.dropped.v1"} }
 
-func (appKeys) Apply(tx *sql.Tx, r es.Recorded) error {
+func (appKeys) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case appkey.Created:
 		origins, err := json.Marshal(e.Origins)
@@ -81,7 +80,14 @@ func (n *Node) AppKey(ctx context.Context, hash string, at time.Time) (AppKeyRow
 	if err := n.Fresh(ctx); err != nil {
 		return AppKeyRow{}, false, err
 	}
-	r, ok := n.keys.get(hash)
+	keys := n.keys
+	if keys == nil {
+		keys = &keyMemory{}
+		if err := keys.load(ctx, n.DB); err != nil {
+			return AppKeyRow{}, false, err
+		}
+	}
+	r, ok := keys.get(hash)
 	if ok && !r.Expires.IsZero() && !at.Before(r.Expires) {
 		return AppKeyRow{}, false, nil
 	}

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/activity/batch"
@@ -28,7 +27,7 @@ func (batches) Hears() []string {
 	return []string{"batch.exec_requested.v1", "batch.accepted.v1", "batch.refused.v1", "batch.command_finished.v1", "batch.closed.v1"}
 }
 
-func (v batches) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v batches) Apply(tx *Tx, r es.Recorded) error {
 	side, _ := sideOf(r.Stream)
 	switch e := r.Data.(type) {
 	case batch.ExecRequested:
@@ -49,12 +48,12 @@ func (v batches) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (batches) put(tx *sql.Tx, r es.Recorded, side identity.Side, act, id, deal string, owner identity.NodeID, commands int64, state string) error {
+func (batches) put(tx *Tx, r es.Recorded, side identity.Side, act, id, deal string, owner identity.NodeID, commands int64, state string) error {
 	return exec(tx, `INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, 0) ON CONFLICT DO UPDATE SET state = excluded.state`,
 		side, act, id, deal, owner, commands, state, r.Recorded)
 }
 
-func (batches) end(tx *sql.Tx, r es.Recorded, side identity.Side, act, id, state string) error {
+func (batches) end(tx *Tx, r es.Recorded, side identity.Side, act, id, state string) error {
 	return exec(tx, `UPDATE batches SET state = ?, ended = ? WHERE side = ? AND activity_id = ? AND id = ? AND ended = 0`, state, r.Recorded, side, act, id)
 }
 

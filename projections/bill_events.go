@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ const (
 	CodePaymentOK = "PAYMENT_OK"
 )
 
-func (v billEvents) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v billEvents) Apply(tx *Tx, r es.Recorded) error {
 	const note, invoice = payment.DebitNote, payment.Invoice
 	switch e := r.Data.(type) {
 	case bill.NoteIssued:
@@ -93,13 +92,13 @@ func (v billEvents) Apply(tx *sql.Tx, r es.Recorded) error {
 	return v.health(tx, r)
 }
 
-func (billEvents) add(tx *sql.Tx, r es.Recorded, side identity.Side, deal string, kind payment.Kind, id, code, rejection string) error {
+func (billEvents) add(tx *Tx, r es.Recorded, side identity.Side, deal string, kind payment.Kind, id, code, rejection string) error {
 	return exec(tx, `INSERT INTO bill_events VALUES (?, 0, ?, ?, ?, ?, ?, ?, '')`, r.Recorded, side, deal, string(kind), id, code, rejection)
 }
 
 // health tells a requestor about every accepted bill that its wallet cannot
 // pay now, and when it can again.
-func (billEvents) health(tx *sql.Tx, r es.Recorded) error {
+func (billEvents) health(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case wallet.Opened:
 		return exec(tx, `INSERT OR IGNORE INTO wallet_health VALUES (?, ?, ?, ?, '[]')`,

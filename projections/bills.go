@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -45,7 +44,7 @@ func (bills) Hears() []string {
 	}
 }
 
-func (v bills) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v bills) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case bill.Opened:
 		owner := e.PayerID
@@ -88,7 +87,7 @@ type document struct {
 	status     payment.Status
 }
 
-func (bills) add(tx *sql.Tx, r es.Recorded, side identity.Side, deal string, d document) error {
+func (bills) add(tx *Tx, r es.Recorded, side identity.Side, deal string, d document) error {
 	if d.activities == nil {
 		d.activities = []string{}
 	}
@@ -102,7 +101,7 @@ func (bills) add(tx *sql.Tx, r es.Recorded, side identity.Side, deal string, d d
 }
 
 // answer is what became of a document.
-func (v bills) answer(tx *sql.Tx, r es.Recorded) error {
+func (v bills) answer(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case bill.NoteDelivered:
 		return v.delivered(tx, e.Side, e.AgreementID, e.DebitNoteID)
@@ -128,7 +127,7 @@ func (v bills) answer(tx *sql.Tx, r es.Recorded) error {
 	return v.closed(tx, r)
 }
 
-func (v bills) closed(tx *sql.Tx, r es.Recorded) error {
+func (v bills) closed(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case bill.NoteCancelled:
 		return v.status(tx, e.Side, e.AgreementID, e.DebitNoteID, payment.Cancelled)
@@ -146,19 +145,19 @@ func (v bills) closed(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (bills) status(tx *sql.Tx, side identity.Side, deal, id string, s payment.Status) error {
+func (bills) status(tx *Tx, side identity.Side, deal, id string, s payment.Status) error {
 	return exec(tx, `UPDATE documents SET status = ? WHERE side = ? AND agreement_id = ? AND id = ?`, string(s), side, deal, id)
 }
 
-func (bills) delivered(tx *sql.Tx, side identity.Side, deal, id string) error {
+func (bills) delivered(tx *Tx, side identity.Side, deal, id string) error {
 	return exec(tx, `UPDATE documents SET status = 'RECEIVED' WHERE side = ? AND agreement_id = ? AND id = ? AND status = 'ISSUED'`, side, deal, id)
 }
 
-func (bills) accepted(tx *sql.Tx, side identity.Side, deal, id, allocation string) error {
+func (bills) accepted(tx *Tx, side identity.Side, deal, id, allocation string) error {
 	return exec(tx, `UPDATE documents SET status = 'ACCEPTED', allocation = ? WHERE side = ? AND agreement_id = ? AND id = ?`, allocation, side, deal, id)
 }
 
-func (bills) rejected(tx *sql.Tx, side identity.Side, deal, id, rejection string) error {
+func (bills) rejected(tx *Tx, side identity.Side, deal, id, rejection string) error {
 	return exec(tx, `UPDATE documents SET status = 'REJECTED', rejection = ? WHERE side = ? AND agreement_id = ? AND id = ?`, rejection, side, deal, id)
 }
 

@@ -43,12 +43,16 @@ type DB struct {
 	apply sync.Mutex   // held by whoever writes
 	write *sql.DB      // one connection
 	read  *sql.DB
+	stmts *statements     // of write
+	dull  map[string]bool // types that are never intents, of those that were seen
 
 	position atomic.Uint64 // events seen
 	moved    broadcast
 	failed   atomic.Pointer[error]
 	forgot   bool // a batch failed: what views remember may be ahead of the tables
 	frozen   bool // stands at a moment of the past and never moves
+	born     birth
+	copies   copies
 
 	after []func([]es.Recorded) // memory copies; called after each commit
 }
@@ -56,7 +60,7 @@ type DB struct {
 // Open opens the group called name at path (or [Memory]). Tables of another
 // version, or of another log, are made anew before it returns.
 func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
-	d := &DB{name: name, path: path, log: log, views: views}
+	d := &DB{name: name, path: path, log: log, views: views, copies: copiesBeside(path)}
 	d.wire()
 	if err := d.open(path); err == nil && d.belongs(ctx) {
 		return d, d.recall(ctx)
@@ -124,7 +128,34 @@ func (d *DB) open(path string) error {
 		read.Close()  //nolint:errcheck // the first error counts
 		return err
 	}
-	d.write, d.read = write, read
+	d.take(write, read)
+	return nil
+}
+
+// take makes connections those of the database.
+func (d *DB) take(write, read *sql.DB) {
+	d.write, d.read, d.stmts, d.dull = write, read, newStatements(write), make(map[string]bool)
+}
+
+// openScratch opens a new file that nobody reads before it is whole: what is
+// lost with the power is made anew.
+func (d *DB) openScratch(path string) error {
+	if path == Memory {
+		return d.open(path)
+	}
+	if err := private(path); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(off)&_pragma=journal_mode(off)&_pragma=locking_mode(exclusive)&_pragma=cache_size(-65536)&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	if err := d.create(db); err != nil {
+		db.Close() //nolint:errcheck // the first error counts
+		return err
+	}
+	d.take(db, db)
 	return nil
 }
 
@@ -246,11 +277,12 @@ func (d *DB) close() error {
 	if d.write == nil {
 		return nil
 	}
+	d.copies.finish()
 	err := d.write.Close()
 	if d.read != d.write {
 		err = errors.Join(err, d.read.Close())
 	}
-	d.write, d.read = nil, nil
+	d.write, d.read, d.stmts = nil, nil, nil
 	return err
 }
 

@@ -41,7 +41,7 @@ func (deadlines) Hears() []string {
 	}
 }
 
-func (v deadlines) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v deadlines) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case demand.Published:
 		return v.set(tx, r, "expiry", e.Expires)
@@ -77,7 +77,7 @@ func (v deadlines) Apply(tx *sql.Tx, r es.Recorded) error {
 	return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(r.Stream)) // all others end what they are about
 }
 
-func (v deadlines) hearBill(tx *sql.Tx, r es.Recorded) error {
+func (v deadlines) hearBill(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case bill.Opened:
 		if e.Side != identity.Requestor {
@@ -98,7 +98,7 @@ func (v deadlines) hearBill(tx *sql.Tx, r es.Recorded) error {
 }
 
 // owes notes that a document of a payer's bill waits to be paid, or does not.
-func (v deadlines) owes(tx *sql.Tx, r es.Recorded, change, document string) error {
+func (v deadlines) owes(tx *Tx, r es.Recorded, change, document string) error {
 	var payer string
 	err := tx.QueryRow(`SELECT cycle FROM deadline_bills WHERE stream = ?`, string(r.Stream)).Scan(&payer)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -115,7 +115,7 @@ func (v deadlines) owes(tx *sql.Tx, r es.Recorded, change, document string) erro
 
 // settlement sets when a cycle settles next, which it does only while it owes
 // something. Runs that were left out keep the beat.
-func (v deadlines) settlement(tx *sql.Tx, r es.Recorded, payer es.Stream) error {
+func (v deadlines) settlement(tx *Tx, r es.Recorded, payer es.Stream) error {
 	var next time.Time
 	var seconds int64
 	err := tx.QueryRow(`SELECT next, interval FROM deadline_cycles WHERE stream = ? AND EXISTS (SELECT 1 FROM deadline_debts WHERE cycle = stream)`,
@@ -133,14 +133,14 @@ func (v deadlines) settlement(tx *sql.Tx, r es.Recorded, payer es.Stream) error 
 	return v.set(tx, r, "settlement", next)
 }
 
-func (deadlines) set(tx *sql.Tx, r es.Recorded, what string, due time.Time) error {
+func (deadlines) set(tx *Tx, r es.Recorded, what string, due time.Time) error {
 	if due.IsZero() {
 		return nil
 	}
 	return exec(tx, `INSERT INTO deadlines VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET due = excluded.due`, string(r.Stream), what, due)
 }
 
-func (deadlines) clear(tx *sql.Tx, r es.Recorded, what string) error {
+func (deadlines) clear(tx *Tx, r es.Recorded, what string) error {
 	return exec(tx, `DELETE FROM deadlines WHERE stream = ? AND what = ?`, string(r.Stream), what)
 }
 

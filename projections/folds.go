@@ -33,14 +33,8 @@ func Folds() (used, most, refused int64) {
 	return int64(len(folds.running)), maxFolds, folds.refused.Load()
 }
 
-// AsOf folds the log up to position pos (exclusive) into memory. The result
-// answers the same questions and never changes; close it after use. It fails
-// with [ErrFolds] when it takes too long or too much.
-func (d *DB) AsOf(ctx context.Context, pos es.Position) (*DB, error) {
-	return d.asOf(ctx, pos, maxFoldTime, maxFoldSize)
-}
-
-func (d *DB) asOf(ctx context.Context, pos es.Position, within time.Duration, size int64) (*DB, error) {
+// bounded makes the tables of a group of the past within the limits.
+func (d *DB) bounded(ctx context.Context, now *DB, n es.Position, within time.Duration, size int64) error {
 	fold, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	select {
@@ -48,38 +42,25 @@ func (d *DB) asOf(ctx context.Context, pos es.Position, within time.Duration, si
 		defer func() { <-folds.running }()
 	case <-fold.Done():
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 		folds.refused.Add(1)
-		return nil, ErrFolds
+		return ErrFolds
 	}
-	past, err := d.fold(fold, pos, size)
+	err := d.become(fold, now, n, size)
 	if err != nil && ctx.Err() == nil && (fold.Err() != nil || strings.Contains(err.Error(), "is full")) {
 		folds.refused.Add(1)
-		return nil, fmt.Errorf("%w: %w", ErrFolds, err)
+		return fmt.Errorf("%w: %w", ErrFolds, err)
 	}
-	return past, err
+	return err
 }
 
-func (d *DB) fold(ctx context.Context, pos es.Position, size int64) (*DB, error) {
-	past := &DB{name: d.name + "@" + fmt.Sprint(pos), path: Memory, views: d.views, frozen: true}
-	past.wire()
-	past.log = &es.Log{Store: upTo{d.log.Store, pos}, Codec: d.log.Codec, Sealer: d.log.Sealer}
-	if err := past.open(Memory); err != nil {
-		return nil, err
-	}
+// confine bounds what the tables may take in memory.
+func (d *DB) confine(ctx context.Context, size int64) error {
 	var page int64
-	err := past.write.QueryRowContext(ctx, `PRAGMA page_size`).Scan(&page)
+	err := d.write.QueryRowContext(ctx, `PRAGMA page_size`).Scan(&page)
 	if err == nil {
-		_, err = past.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA max_page_count = %d`, max(size/page, 1)))
+		_, err = d.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA max_page_count = %d`, max(size/page, 1)))
 	}
-	if err != nil {
-		past.close() //nolint:errcheck // the first error counts
-		return nil, err
-	}
-	if err := past.catchUp(ctx); err != nil {
-		past.close() //nolint:errcheck // the first error counts
-		return nil, err
-	}
-	return past, nil
+	return err
 }

@@ -36,10 +36,14 @@ func TestLooksAtThePastAreBounded(t *testing.T) {
 	}
 	defer m.Close() //nolint:errcheck // a test's view
 	_, most, before := Folds()
-	if _, err := m.DB.asOf(ctx, 40, maxFoldTime, 200_000); !errors.Is(err, ErrFolds) {
+	look := func(ctx context.Context, within time.Duration, size int64) (*DB, error) {
+		past := m.DB.asOfWithin(40, within, size)
+		return past, past.Fresh(ctx)
+	}
+	if _, err := look(ctx, maxFoldTime, 200_000); !errors.Is(err, ErrFolds) {
 		t.Errorf("800 kB in 200 kB: %v", err)
 	}
-	past, err := m.DB.asOf(ctx, 40, maxFoldTime, maxFoldSize)
+	past, err := look(ctx, maxFoldTime, maxFoldSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,18 +53,18 @@ func TestLooksAtThePastAreBounded(t *testing.T) {
 	for range most {
 		folds.running <- struct{}{}
 	}
-	if _, err := m.DB.asOf(ctx, 40, time.Millisecond, maxFoldSize); !errors.Is(err, ErrFolds) {
+	if _, err := look(ctx, time.Millisecond, maxFoldSize); !errors.Is(err, ErrFolds) {
 		t.Errorf("one too many: %v", err)
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := m.DB.asOf(gone, 40, maxFoldTime, maxFoldSize); !errors.Is(err, context.Canceled) {
+	if _, err := look(gone, maxFoldTime, maxFoldSize); !errors.Is(err, context.Canceled) {
 		t.Errorf("who asked has left: %v", err)
 	}
 	for range most {
 		<-folds.running
 	}
-	if _, err := m.DB.asOf(ctx, 40, 0, maxFoldSize); !errors.Is(err, ErrFolds) {
+	if _, err := look(ctx, 0, maxFoldSize); !errors.Is(err, ErrFolds) {
 		t.Errorf("no time at all: %v", err)
 	}
 	if used, _, refused := Folds(); used != 0 || refused-before != 3 {

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,6 +11,9 @@ import (
 // batchSize is how many events one transaction takes at most. A view that has
 // caught up commits at once.
 const batchSize = 512
+
+// foldSize is batchSize where nobody reads before the end.
+const foldSize = 8192
 
 // Run follows the log until ctx ends. An error means that the views stopped:
 // a fact could not be applied or the disk failed.
@@ -50,7 +52,9 @@ func (d *DB) catchUp(ctx context.Context) error {
 }
 
 // step applies one batch and says how many events it had.
-func (d *DB) step(ctx context.Context) (int, error) {
+func (d *DB) step(ctx context.Context) (int, error) { return d.stepOf(ctx, batchSize) }
+
+func (d *DB) stepOf(ctx context.Context, size int) (int, error) {
 	d.apply.Lock()
 	defer d.apply.Unlock()
 	if d.forgot {
@@ -61,7 +65,7 @@ func (d *DB) step(ctx context.Context) (int, error) {
 	}
 	var heard []es.Recorded
 	at, last := d.Position(), ""
-	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, es.Filter{}, batchSize) {
+	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, es.Filter{}, size) {
 		if err != nil {
 			return 0, err
 		}
@@ -69,7 +73,7 @@ func (d *DB) step(ctx context.Context) (int, error) {
 		if len(d.all) == 0 && len(d.hears[e.Type]) == 0 {
 			continue
 		}
-		r, err := d.log.Decode(ctx, e)
+		r, err := d.decode(ctx, e)
 		if err != nil {
 			return 0, err
 		}
@@ -88,12 +92,28 @@ func (d *DB) step(ctx context.Context) (int, error) {
 	}
 	d.position.Store(uint64(at))
 	d.moved.wake()
-	return n, nil
+	return n, d.copy(ctx)
+}
+
+// decode reads what the views want of an event: its content only if one of
+// them asks for the type, or it may be an intent.
+func (d *DB) decode(ctx context.Context, e es.Event) (es.Recorded, error) {
+	asked := len(d.hears[e.Type]) > 0
+	if !asked && d.dull[e.Type] {
+		return d.log.Glance(e)
+	}
+	r, err := d.log.Decode(ctx, e)
+	if _, intent := r.Data.(es.Intent); err == nil && !intent && r.Data != nil {
+		if _, erased := r.Data.(es.Erased); !erased {
+			d.dull[e.Type] = true
+		}
+	}
+	return r, err
 }
 
 // commit writes the rows and the position in one transaction.
 func (d *DB) commit(heard []es.Recorded, at es.Position, last string) error {
-	tx, err := d.write.Begin()
+	tx, err := d.stmts.begin()
 	if err != nil {
 		return err
 	}
@@ -109,7 +129,7 @@ func (d *DB) commit(heard []es.Recorded, at es.Position, last string) error {
 	return tx.Commit()
 }
 
-func (d *DB) hear(tx *sql.Tx, r es.Recorded) error {
+func (d *DB) hear(tx *Tx, r es.Recorded) error {
 	for _, views := range [][]View{d.all, d.hears[r.Type]} {
 		for _, v := range views {
 			if err := v.Apply(tx, r); err != nil {
@@ -124,7 +144,7 @@ func (d *DB) hear(tx *sql.Tx, r es.Recorded) error {
 // After ten seconds it gives up with [ErrStale].
 func (d *DB) Fresh(ctx context.Context) error {
 	if d.frozen {
-		return nil
+		return d.born.ready(ctx)
 	}
 	head, err := d.log.Store.Head(ctx)
 	if err != nil {
@@ -166,3 +186,7 @@ func (d *DB) Await(ctx context.Context, pos es.Position) error {
 		}
 	}
 }
+
+// CatchUp applies everything that is in the log now. It is for those who do
+// not Run.
+func (d *DB) CatchUp(ctx context.Context) error { return d.catchUp(ctx) }

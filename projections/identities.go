@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -28,7 +27,7 @@ func (identities) Hears() []string {
 	}
 }
 
-func (identities) Apply(tx *sql.Tx, r es.Recorded) error {
+func (identities) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case account.Created:
 		return exec(tx, `INSERT INTO identities VALUES (?, ?, ?, ?, 0, 0, 0, ?)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type books struct{ memory *ledger.Books }
 func (books) fresh() remembering { return books{memory: &ledger.Books{}} }
 
 func (b books) remember(r es.Recorded) { b.memory.Post(r.Data) }
+
+func (b books) memories() any { return b.memory }
 
 func (books) Name() string { return "ledger/1" }
 
@@ -47,7 +50,7 @@ func (books) Hears() []string {
 	}
 }
 
-func (b books) Apply(t *sql.Tx, r es.Recorded) error {
+func (b books) Apply(t *Tx, r es.Recorded) error {
 	postings := b.memory.Post(r.Data)
 	if len(postings) == 0 {
 		return nil
@@ -69,28 +72,49 @@ func (b books) Apply(t *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func balance(t *sql.Tx, owner, platform string, p ledger.Posting) error {
+func balance(t *Tx, owner, platform string, p ledger.Posting) error {
 	change := p.Debit.Sub(p.Credit)
 	if !p.Account.Name.DebitNormal() {
 		change = change.Neg()
 	}
-	var old money.Amount
-	err := t.QueryRow(`SELECT amount FROM balances WHERE owner = ? AND platform = ? AND asset = ? AND account = ? AND key = ?`,
-		owner, platform, string(p.Asset), string(p.Account.Name), p.Account.Key).Scan(amount{&old})
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	return exec(t, `INSERT OR REPLACE INTO balances VALUES (?, ?, ?, ?, ?, ?)`,
-		owner, platform, string(p.Asset), string(p.Account.Name), p.Account.Key, old.Add(change))
-}
-
-// whose finds the identity and the platform that a fact about money is about.
-func whose(t *sql.Tx, r es.Recorded) (owner, platform string, err error) {
-	row := func(query string, args ...any) (string, string, error) {
-		err := t.QueryRow(query, args...).Scan(&owner, &platform)
+	key := [5]any{owner, platform, string(p.Asset), string(p.Account.Name), p.Account.Key}
+	row, err := t.row(fmt.Sprint("balance", key), func() (lateRow, error) {
+		b := &balanceRow{key: key}
+		err := t.QueryRow(`SELECT amount FROM balances WHERE owner = ? AND platform = ? AND asset = ? AND account = ? AND key = ?`, key[:]...).Scan(amount{&b.amount})
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil
 		}
+		return b, err
+	})
+	if err != nil {
+		return err
+	}
+	b := row.(*balanceRow) //nolint:forcetypeassert // by its key
+	b.amount = b.amount.Add(change)
+	return nil
+}
+
+type balanceRow struct {
+	key    [5]any
+	amount money.Amount
+}
+
+func (b *balanceRow) write(t *Tx) error {
+	return exec(t, `INSERT OR REPLACE INTO balances VALUES (?, ?, ?, ?, ?, ?)`, append(b.key[:], b.amount)...)
+}
+
+// whose finds the identity and the platform that a fact about money is about.
+func whose(t *Tx, r es.Recorded) (owner, platform string, err error) {
+	row := func(query string, args ...any) (string, string, error) {
+		key := fmt.Sprint(query, args)
+		if known, ok := t.found[key]; ok { // they never change
+			return known[0], known[1], nil
+		}
+		err := t.QueryRow(query, args...).Scan(&owner, &platform)
+		if errors.Is(err, sql.ErrNoRows) {
+			return "", "", nil
+		}
+		t.found[key] = [2]string{owner, platform}
 		return owner, platform, err
 	}
 	inWallet := func(chain uint64, address string) (string, string, error) {

@@ -10,7 +10,7 @@ import (
 // Market answers questions about subscriptions, proposals and agreements.
 type Market struct {
 	*DB
-	proposals *proposalMemory
+	proposals *proposalMemory // nil in the past
 }
 
 // OpenMarket opens the group in dir ([Memory] = none).
@@ -48,9 +48,5 @@ func in(dir, name string) string {
 // AsOf is the group as it was when the log had pos events. Close it after use.
 func (m *Market) AsOf(ctx context.Context, pos es.Position) (*Market, error) {
 	db, err := m.DB.AsOf(ctx, pos)
-	if err != nil {
-		return nil, err
-	}
-	past := &Market{DB: db, proposals: &proposalMemory{}}
-	return past, past.proposals.load(ctx, db)
+	return &Market{DB: db}, err
 }

@@ -10,7 +10,7 @@ import (
 // intents, deadlines, and what belongs to a story.
 type Node struct {
 	*DB
-	keys *keyMemory
+	keys *keyMemory // nil in the past
 }
 
 // OpenNode opens the group in dir ([Memory] = none).
@@ -28,6 +28,7 @@ func nodeOf(ctx context.Context, open opener, dir string, log *es.Log) (*Node, e
 	if err != nil {
 		return nil, err
 	}
+	db.CopyEvery(0) // it is large, and its past is asked of the log
 	n := &Node{DB: db, keys: &keyMemory{}}
 	if err := n.keys.load(ctx, db); err != nil {
 		db.Close() //nolint:errcheck // the first error counts
@@ -40,9 +41,5 @@ func nodeOf(ctx context.Context, open opener, dir string, log *es.Log) (*Node, e
 // AsOf is the group as it was when the log had pos events. Close it after use.
 func (n *Node) AsOf(ctx context.Context, pos es.Position) (*Node, error) {
 	db, err := n.DB.AsOf(ctx, pos)
-	if err != nil {
-		return nil, err
-	}
-	past := &Node{DB: db, keys: &keyMemory{}}
-	return past, past.keys.load(ctx, db)
+	return &Node{DB: db}, err
 }

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -37,7 +36,7 @@ func (orders) Hears() []string {
 	}
 }
 
-func (orders) Apply(t *sql.Tx, r es.Recorded) error {
+func (orders) Apply(t *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case order.Opened:
 		return exec(t, `INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)`, e.OrderID, e.PayerID, e.PayerAddr, string(e.Platform),

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -35,7 +34,7 @@ func (payments) Hears() []string {
 	}
 }
 
-func (v payments) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v payments) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case payment.SigningRequested:
 		return v.begin(tx, r, PaymentRow{
@@ -71,7 +70,7 @@ func (v payments) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (payments) begin(tx *sql.Tx, r es.Recorded, p PaymentRow) error {
+func (payments) begin(tx *Tx, r es.Recorded, p PaymentRow) error {
 	shares, err := json.Marshal(p.Shares)
 	if err != nil {
 		return err
@@ -81,7 +80,7 @@ func (payments) begin(tx *sql.Tx, r es.Recorded, p PaymentRow) error {
 		p.Signature, p.Canonical, p.State, r.Recorded)
 }
 
-func (payments) state(tx *sql.Tx, side identity.Side, payee identity.NodeID, id, state, why string) error {
+func (payments) state(tx *Tx, side identity.Side, payee identity.NodeID, id, state, why string) error {
 	return exec(tx, `UPDATE payments SET state = ?, why = ? WHERE side = ? AND payee = ? AND id = ?`, state, why, side, payee, id)
 }
 

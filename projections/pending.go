@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ func (pending) Schema() string {
 
 func (pending) Hears() []string { return nil }
 
-func (pending) Apply(tx *sql.Tx, r es.Recorded) error {
+func (pending) Apply(tx *Tx, r es.Recorded) error {
 	if id, ok := strings.CutSuffix(r.Info.Key, "/final"); ok {
 		if err := exec(tx, `DELETE FROM pending WHERE id = ?`, id); err != nil {
 			return err

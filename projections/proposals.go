@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 
 	"github.com/emet-node/emet/domain/es"
@@ -32,7 +31,7 @@ func (proposals) Hears() []string {
 	}
 }
 
-func (proposals) Apply(tx *sql.Tx, r es.Recorded) error {
+func (proposals) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case negotiation.Opened:
 		owner, other, sub := parties(e)
@@ -61,7 +60,7 @@ func parties(e negotiation.Opened) (owner, other identity.NodeID, subscription s
 	return e.Provider, e.Requestor, e.OfferID
 }
 
-func place(tx *sql.Tx, thread, proposal string) error {
+func place(tx *Tx, thread, proposal string) error {
 	return exec(tx, `INSERT INTO proposals SELECT ?, side, id, owner, subscription FROM negotiations WHERE id = ?
 		ON CONFLICT DO UPDATE SET negotiation = excluded.negotiation`, proposal, thread)
 }
@@ -81,8 +80,18 @@ func (m *Market) Proposal(ctx context.Context, side identity.Side, proposalID st
 	if err := m.Fresh(ctx); err != nil {
 		return ProposalPlace{}, false, err
 	}
+	if m.proposals == nil {
+		return m.proposal(ctx, side, proposalID)
+	}
 	p, ok := m.proposals.get(side, proposalID)
 	return p, ok, nil
+}
+
+// proposal is Proposal from the tables.
+func (m *Market) proposal(ctx context.Context, side identity.Side, id string) (ProposalPlace, bool, error) {
+	return one(ctx, m.DB, func(s scanner) (r ProposalPlace, err error) {
+		return r, s.Scan(&r.ProposalID, &r.Side, &r.Negotiation, &r.Owner, &r.Subscription)
+	}, `SELECT id, side, negotiation, owner, subscription FROM proposals WHERE id = ? AND side = ?`, id, side)
 }
 
 // NegotiationRow is one thread.

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -32,7 +31,7 @@ func (providers) Hears() []string {
 	}
 }
 
-func (v providers) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v providers) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case agent.Enabled:
 		if err := v.set(tx, r, e.Provider, "platforms", e.Platforms); err != nil {
@@ -62,7 +61,7 @@ func (v providers) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (v providers) state(tx *sql.Tx, r es.Recorded, id identity.NodeID, state string) error {
+func (v providers) state(tx *Tx, r es.Recorded, id identity.NodeID, state string) error {
 	if err := v.touch(tx, r, id); err != nil {
 		return err
 	}
@@ -70,7 +69,7 @@ func (v providers) state(tx *sql.Tx, r es.Recorded, id identity.NodeID, state st
 }
 
 // set keeps a part of the set-up as JSON.
-func (v providers) set(tx *sql.Tx, r es.Recorded, id identity.NodeID, column string, value any) error {
+func (v providers) set(tx *Tx, r es.Recorded, id identity.NodeID, column string, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -81,7 +80,7 @@ func (v providers) set(tx *sql.Tx, r es.Recorded, id identity.NodeID, column str
 	return exec(tx, `UPDATE providers SET `+column+` = ? WHERE id = ?`, string(text), id)
 }
 
-func (providers) touch(tx *sql.Tx, r es.Recorded, id identity.NodeID) error {
+func (providers) touch(tx *Tx, r es.Recorded, id identity.NodeID) error {
 	return exec(tx, `INSERT INTO providers VALUES (?, 'disabled', '', '', '[]', '[]', '{}', '{}', ?)
 		ON CONFLICT DO UPDATE SET updated = excluded.updated`, id, r.Recorded)
 }

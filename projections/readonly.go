@@ -22,7 +22,7 @@ type opener func(ctx context.Context, name, path string, log *es.Log, views ...V
 // three seconds at most; then it fails with [ErrStale], as it does when the
 // tables are of another version. Do not Run it: it follows by itself.
 func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
-	d := &DB{name: name, path: path, log: log, views: views, frozen: true}
+	d := &DB{name: name, path: path, log: log, views: views, frozen: true, copies: copiesBeside(path)}
 	d.wire()
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("view %s: %w: %w", name, ErrStale, err)
@@ -32,7 +32,7 @@ func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...
 		return nil, err
 	}
 	db.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
-	d.write, d.read = db, db
+	d.take(db, db)
 	if err := d.reach(ctx); err != nil {
 		db.Close() //nolint:errcheck // the first error counts
 		return nil, fmt.Errorf("view %s: %w", name, err)

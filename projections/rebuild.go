@@ -3,10 +3,15 @@ package projections
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/emet-node/emet/domain/es"
 )
 
 // Rebuild makes the tables anew from the log in a side file, which then takes
@@ -33,12 +38,12 @@ func (d *DB) side() string {
 // build opens a fresh file and folds the whole log into it.
 func (d *DB) build(ctx context.Context, path string) (*DB, error) {
 	remove(path)
-	side := &DB{name: d.name, path: path, log: d.log, views: d.views}
+	side := &DB{name: d.name, path: path, log: d.log, views: d.views, copies: d.copies.again()}
 	side.wire()
-	if err := side.open(path); err != nil {
+	if err := side.openScratch(path); err != nil {
 		return nil, err
 	}
-	if err := side.catchUp(ctx); err != nil {
+	if err := side.fold(ctx); err != nil {
 		side.close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
@@ -52,9 +57,12 @@ func (d *DB) replace(side *DB) error {
 		return err
 	}
 	if d.path == Memory {
-		d.write, d.read = side.write, side.read
+		d.take(side.write, side.read)
 	} else {
 		if err := side.close(); err != nil {
+			return err
+		}
+		if err := syncFile(side.path); err != nil {
 			return err
 		}
 		remove(d.path)
@@ -74,11 +82,53 @@ func (d *DB) replace(side *DB) error {
 // renew is Rebuild for a group that is not open.
 func (d *DB) renew(ctx context.Context) error {
 	remove(d.path)
+	for _, k := range d.copies.list(d.name) { // of another version or log, as the tables were
+		os.Remove(k.path) //nolint:errcheck // it is not believed anyway
+	}
 	d.position.Store(0)
 	if err := d.open(d.path); err != nil {
 		return err
 	}
-	return d.catchUp(ctx)
+	return d.fold(ctx)
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Check makes the tables anew beside those that are there, and says whether
+// they are the same. It changes nothing.
+func (d *DB) Check(ctx context.Context) (same bool, err error) {
+	at := d.Position()
+	dir, err := os.MkdirTemp(filepath.Dir(d.path), "check-")
+	if d.path == Memory {
+		dir, err = os.MkdirTemp("", "emet-check-")
+	}
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what is left is no harm
+	side := &DB{name: d.name, path: filepath.Join(dir, d.name+".db"), views: d.views}
+	side.log = &es.Log{Store: es.AsOf(d.log.Store, at), Codec: d.log.Codec, Sealer: d.log.Sealer}
+	side.wire()
+	if err := side.openScratch(side.path); err != nil {
+		return false, err
+	}
+	defer side.close() //nolint:errcheck // it is thrown away
+	if err := side.fold(ctx); err != nil {
+		return false, fmt.Errorf("view %s: %w", d.name, err)
+	}
+	side.frozen = true
+	want, err := side.TableHash(ctx)
+	if err != nil {
+		return false, err
+	}
+	have, err := d.TableHash(ctx)
+	return have == want, err
 }
 
 // remove deletes a database with what SQLite keeps beside it.
@@ -108,13 +158,18 @@ func (d *DB) TableHash(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		fmt.Fprintf(h, "%s\n", table)
 		row := strings.Join(columns, " || ',' || ")
-		rows, err := queryNow(ctx, d, func(s scanner) (n string, err error) { return n, s.Scan(&n) },
-			`SELECT `+row+` AS r FROM "`+table+`" ORDER BY r`)
+		_, err = queryNow(ctx, d, func(s scanner) (none struct{}, err error) {
+			var text sql.RawBytes
+			err = s.Scan(&text)
+			h.Write(text)
+			h.Write([]byte{'\n'})
+			return none, err
+		}, `SELECT `+row+` AS r FROM "`+table+`" ORDER BY r`)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s\n", table, len(rows), strings.Join(rows, "\n"))
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"testing"
 
@@ -20,7 +19,8 @@ func (counter) Schema() string         { return `CREATE TABLE counted (n INTEGER
 func (counter) Hears() []string        { return []string{"demand.expired.v1"} }
 func (counter) fresh() remembering     { return counter{new(int)} }
 func (c counter) remember(es.Recorded) { *c.n++ }
-func (c counter) Apply(tx *sql.Tx, _ es.Recorded) error {
+func (c counter) memories() any        { return c.n }
+func (c counter) Apply(tx *Tx, _ es.Recorded) error {
 	*c.n++
 	return exec(tx, `INSERT INTO counted VALUES (?)`, *c.n)
 }
@@ -31,7 +31,7 @@ type moody struct{ fail *bool }
 func (moody) Name() string    { return "moody/1" }
 func (moody) Schema() string  { return `CREATE TABLE moody (x TEXT)` }
 func (moody) Hears() []string { return []string{"demand.expired.v1"} }
-func (m moody) Apply(*sql.Tx, es.Recorded) error {
+func (m moody) Apply(*Tx, es.Recorded) error {
 	if *m.fail {
 		return errors.New("not now")
 	}

@@ -1,7 +1,6 @@
 package projections_test
 
 import (
-	"database/sql"
 	"errors"
 	"os"
 	"testing"
@@ -39,10 +38,10 @@ func TestStaleDataIsNeverServed(t *testing.T) {
 // brittle fails on every fact.
 type brittle struct{ err error }
 
-func (brittle) Name() string                           { return "brittle/1" }
-func (brittle) Schema() string                         { return `CREATE TABLE brittle (x TEXT)` }
-func (brittle) Hears() []string                        { return nil }
-func (b brittle) Apply(_ *sql.Tx, _ es.Recorded) error { return b.err }
+func (brittle) Name() string                                   { return "brittle/1" }
+func (brittle) Schema() string                                 { return `CREATE TABLE brittle (x TEXT)` }
+func (brittle) Hears() []string                                { return nil }
+func (b brittle) Apply(_ *projections.Tx, _ es.Recorded) error { return b.err }
 
 func TestAViewThatCannotGoOnSaysSo(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -31,7 +30,7 @@ func (subscriptions) Hears() []string {
 	}
 }
 
-func (subscriptions) Apply(tx *sql.Tx, r es.Recorded) error {
+func (subscriptions) Apply(tx *Tx, r es.Recorded) error {
 	const (
 		insert = `INSERT INTO subscriptions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', '', ?, 0)`
 		end    = `UPDATE subscriptions SET state = ?, why = ?, ended = ? WHERE id = ?`

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -21,7 +20,7 @@ func (timeline) Schema() string {
 
 func (timeline) Hears() []string { return nil }
 
-func (timeline) Apply(tx *sql.Tx, r es.Recorded) error {
+func (timeline) Apply(tx *Tx, r es.Recorded) error {
 	if r.Info.Correlation == "" {
 		return nil
 	}

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -35,7 +34,7 @@ func (totals) Hears() []string {
 	}
 }
 
-func (v totals) Apply(tx *sql.Tx, r es.Recorded) error {
+func (v totals) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case bill.NoteIssued:
 		return v.raise(tx, r, e.Side, e.AgreementID, e.ActivityID, "due", e.Amount)
@@ -63,7 +62,7 @@ func (v totals) Apply(tx *sql.Tx, r es.Recorded) error {
 	return nil
 }
 
-func (v totals) ranges(tx *sql.Tx, r es.Recorded, side identity.Side, ranges []payment.Range, column string, back bool) error {
+func (v totals) ranges(tx *Tx, r es.Recorded, side identity.Side, ranges []payment.Range, column string, back bool) error {
 	for _, x := range ranges {
 		delta := x.Amount()
 		if back {
@@ -77,16 +76,16 @@ func (v totals) ranges(tx *sql.Tx, r es.Recorded, side identity.Side, ranges []p
 }
 
 // raise sets a column that only grows.
-func (v totals) raise(tx *sql.Tx, r es.Recorded, side identity.Side, deal, act, column string, to money.Amount) error {
+func (v totals) raise(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, to money.Amount) error {
 	return v.change(tx, r, side, deal, act, column, func(old money.Amount) money.Amount { return old.Max(to) })
 }
 
-func (v totals) add(tx *sql.Tx, r es.Recorded, side identity.Side, deal, act, column string, delta money.Amount) error {
+func (v totals) add(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, delta money.Amount) error {
 	return v.change(tx, r, side, deal, act, column, func(old money.Amount) money.Amount { return old.Add(delta) })
 }
 
 // invoice sets what the invoice adds to the sum over the activities.
-func (v totals) invoice(tx *sql.Tx, r es.Recorded, side identity.Side, deal, column string, total money.Amount) error {
+func (v totals) invoice(tx *Tx, r es.Recorded, side identity.Side, deal, column string, total money.Amount) error {
 	sum, err := v.sum(tx, side, deal, column)
 	if err != nil {
 		return err
@@ -94,33 +93,96 @@ func (v totals) invoice(tx *sql.Tx, r es.Recorded, side identity.Side, deal, col
 	return v.change(tx, r, side, deal, "", column, func(money.Amount) money.Amount { return total.Sub(sum).Max(money.Amount{}) })
 }
 
-func (totals) sum(tx *sql.Tx, side identity.Side, deal, column string) (sum money.Amount, err error) {
-	rows, err := tx.Query(`SELECT `+column+` FROM totals WHERE side = ? AND agreement_id = ? AND activity_id <> ''`, side, deal)
+func (totals) sum(tx *Tx, side identity.Side, deal, column string) (sum money.Amount, err error) {
+	d, err := debtsOf(tx, side, deal)
 	if err != nil {
 		return sum, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	for rows.Next() {
-		var a money.Amount
-		if err := rows.Scan(amount{&a}); err != nil {
-			return sum, err
+	for act, t := range d.byActivity {
+		if act != "" {
+			sum = sum.Add(*t.column(column))
 		}
-		sum = sum.Add(a)
 	}
-	return sum, rows.Err()
+	return sum, nil
 }
 
-func (totals) change(tx *sql.Tx, r es.Recorded, side identity.Side, deal, act, column string, f func(money.Amount) money.Amount) error {
-	err := exec(tx, `INSERT INTO totals VALUES (?, ?, ?, '0', '0', '0', '0', ?, ?) ON CONFLICT DO NOTHING`, side, deal, act, r.Recorded, r.Recorded)
+func (totals) change(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, f func(money.Amount) money.Amount) error {
+	d, err := debtsOf(tx, side, deal)
 	if err != nil {
 		return err
 	}
-	var old money.Amount
-	const where = ` WHERE side = ? AND agreement_id = ? AND activity_id = ?`
-	if err := tx.QueryRow(`SELECT `+column+` FROM totals`+where, side, deal, act).Scan(amount{&old}); err != nil {
-		return err
+	t := d.byActivity[act]
+	if t == nil {
+		t = &total{created: r.Recorded}
+		d.byActivity[act] = t
 	}
-	return exec(tx, `UPDATE totals SET updated = ?, `+column+` = ?`+where, r.Recorded, f(old), side, deal, act)
+	t.updated, t.changed = r.Recorded, true
+	of := t.column(column)
+	*of = f(*of)
+	return nil
+}
+
+// debts are the totals of one agreement, while a transaction lasts.
+type debts struct {
+	side       identity.Side
+	deal       string
+	byActivity map[string]*total
+}
+
+type total struct {
+	due, accepted, scheduled, paid money.Amount
+	created, updated               time.Time
+	changed                        bool
+}
+
+func (t *total) column(name string) *money.Amount {
+	switch name {
+	case "due":
+		return &t.due
+	case "accepted":
+		return &t.accepted
+	case "scheduled":
+		return &t.scheduled
+	}
+	return &t.paid
+}
+
+func debtsOf(tx *Tx, side identity.Side, deal string) (*debts, error) {
+	row, err := tx.row("totals/"+string(side)+"/"+deal, func() (lateRow, error) {
+		d := &debts{side: side, deal: deal, byActivity: make(map[string]*total)}
+		rows, err := tx.Query(`SELECT activity_id, due, accepted, scheduled, paid, created, updated FROM totals WHERE side = ? AND agreement_id = ?`, string(side), deal)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err tells
+		for rows.Next() {
+			var act string
+			t := &total{}
+			if err := rows.Scan(&act, amount{&t.due}, amount{&t.accepted}, amount{&t.scheduled}, amount{&t.paid}, moment{&t.created}, moment{&t.updated}); err != nil {
+				return nil, err
+			}
+			d.byActivity[act] = t
+		}
+		return d, rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return row.(*debts), nil //nolint:forcetypeassert // by its key
+}
+
+func (d *debts) write(tx *Tx) error {
+	for act, t := range d.byActivity {
+		if !t.changed {
+			continue
+		}
+		err := exec(tx, `INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(d.side), d.deal, act, t.due, t.accepted, t.scheduled, t.paid, t.created, t.updated)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TotalsRow is how far a debt has come.

@@ -10,7 +10,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -26,11 +25,13 @@ type View interface {
 	Name() string
 	// Schema is the SQL that creates the tables of the view.
 	Schema() string
-	// Hears lists the types that Apply wants; nil means all of them.
+	// Hears lists the types that Apply wants; nil means all of them. A view
+	// that wants all is given the content of those that can be intents only:
+	// reading content is what takes time.
 	Hears() []string
 	// Apply writes what one fact means. It is a function of the tables and
 	// the fact alone: no clock, no chance, no world.
-	Apply(tx *sql.Tx, r es.Recorded) error
+	Apply(tx *Tx, r es.Recorded) error
 }
 
 // remembering is a view that needs more than its tables to know what a fact
@@ -40,11 +41,12 @@ type remembering interface {
 	View
 	fresh() remembering // one that has heard nothing
 	remember(r es.Recorded)
+	memories() any // what it remembers, as a pointer that encoding/json can write and read
 }
 
 // exec runs a statement. Times become whole microseconds since 1970 (0 when
 // unset), amounts their text.
-func exec(tx *sql.Tx, query string, args ...any) error {
+func exec(tx *Tx, query string, args ...any) error {
 	_, err := tx.Exec(query, values(args)...)
 	return err
 }

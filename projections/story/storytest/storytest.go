@@ -5,6 +5,7 @@ package storytest
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,6 +75,8 @@ type writer struct {
 	n     int
 	last  es.Position
 	story string
+	// prefix of idempotency keys; "" = those of the two deals
+	prefix string
 }
 
 // rest writes what a client asked for: it has no cause.
@@ -96,6 +99,9 @@ func (w *writer) put(m es.Meta, stream string, facts ...any) es.Position {
 	}
 	w.n++
 	m.Key, m.Correlation = "storytest/"+string(rune('a'+w.n/26/26))+string(rune('a'+w.n/26%26))+string(rune('a'+w.n%26)), w.story
+	if w.prefix != "" {
+		m.Key = w.prefix + strconv.Itoa(w.n)
+	}
 	r, err := w.log.Append(w.ctx, m, nil, es.Facts{Stream: es.Stream(stream), Expected: es.Any, Facts: facts})
 	w.err, w.last = err, r.Last
 	return r.Last

@@ -1,0 +1,103 @@
+package story_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/emet-node/emet/adapters/store/memory"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/eventschemas"
+	"github.com/emet-node/emet/projections/story"
+	"github.com/emet-node/emet/projections/story/storytest"
+)
+
+func dealAt(t *testing.T, stage storytest.Stage) (story.Story, string) {
+	t.Helper()
+	log := &es.Log{Store: memory.New(), Codec: eventschemas.New()}
+	w, err := storytest.NewWorld(t.Context(), log)
+	if err == nil {
+		err = w.Deals(t.Context(), 0, 1, func(int) storytest.Stage { return stage })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := story.Of(t.Context(), log, storytest.AgreementOf(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, x := range s.Waits() {
+		fmt.Fprintf(&b, "%s [%s] %d %s | %s\n", x.Thing, x.Side, x.Position, x.For, x.Moves)
+	}
+	return s, b.String()
+}
+
+// At each stage of a deal it is told who must do what.
+func TestWhatADealWaitsFor(t *testing.T) {
+	t.Parallel()
+	d := storytest.Numbered(0)
+	for stage, c := range map[storytest.Stage]struct{ has, lacks []string }{
+		storytest.Asked: {
+			has:   []string{"agreement [R]", "the provider to approve it", "agreement [P]", "our provider to approve or reject it | POST /market-api/v1/agreements/" + d.Agreement + "/approve"},
+			lacks: []string{"invoice", "activity"},
+		},
+		storytest.Refused:  {lacks: []string{"or reject it", "invoice"}},
+		storytest.Approved: {has: []string{"either side to end it"}, lacks: []string{"to approve it", "activity"}},
+		storytest.Working:  {has: []string{"activity [P]", "the requestor to destroy it | DELETE /activity-api/v1/activity/" + d.Activity}, lacks: []string{"invoice ["}},
+		storytest.Billed:   {has: []string{"invoice [R]", "our client to accept or reject it | POST /payment-api/v1/invoices/" + d.Invoice + "/accept"}, lacks: []string{"to destroy it", "either side"}},
+		storytest.Owing:    {has: []string{"its transfer to be on the chain", "the requestor to pay it"}, lacks: []string{"accept or reject"}},
+		storytest.Paid:     {lacks: []string{"invoice [", "blocks on top of it"}},
+	} {
+		_, open := dealAt(t, stage)
+		for _, h := range c.has {
+			if !strings.Contains(open, h) {
+				t.Errorf("stage %d waits for\n%swant %s", stage, open, h)
+			}
+		}
+		for _, l := range c.lacks {
+			if strings.Contains(open, l) {
+				t.Errorf("stage %d waits for\n%swhich has %s", stage, open, l)
+			}
+		}
+	}
+}
+
+func TestWaitsTellSinceWhenAndUntilWhen(t *testing.T) {
+	t.Parallel()
+	s, _ := dealAt(t, storytest.Billed)
+	for _, w := range s.Waits() {
+		if w.Since.IsZero() || w.For == "" || w.Moves == "" || w.ID == "" || strings.Contains(w.Moves, "<id>") {
+			t.Errorf("%+v", w)
+		}
+		if w.Thing == "invoice" && w.Side == "R" && w.Due.IsZero() {
+			t.Errorf("the invoice has a due date: %+v", w)
+		}
+	}
+}
+
+// What a thing came of is closed: every fact hangs on one that is shown.
+func TestAboutOneThing(t *testing.T) {
+	t.Parallel()
+	log := &es.Log{Store: memory.New(), Codec: eventschemas.New()}
+	if err := storytest.Write(t.Context(), log); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{storytest.First.Invoice, storytest.First.Activity, storytest.First.Agreement, storytest.First.Proposal, storytest.Allocation} {
+		s, err := story.Of(t.Context(), log, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		about := s.About()
+		if len(about) == 0 || len(about) > len(s.Facts) {
+			t.Fatalf("%s: %d of %d", id, len(about), len(s.Facts))
+		}
+		in := map[es.Position]bool{}
+		for _, f := range about {
+			if f.Parent != nil && !in[*f.Parent] {
+				t.Errorf("%s: fact %d hangs on %d, which is not shown", id, f.Position, *f.Parent)
+			}
+			in[f.Position] = true
+		}
+	}
+}
