@@ -81,6 +81,12 @@ func (b *Book) Next() (Deadline, bool) {
 	return next, next.Order != nil
 }
 
+// Get finds a deadline by its name.
+func (b *Book) Get(name string) (Deadline, bool) {
+	d, ok := b.deadlines[name]
+	return d, ok
+}
+
 // Len is the number of deadlines.
 func (b *Book) Len() int { return len(b.deadlines) }
 
