@@ -298,7 +298,7 @@ func (a *activityAPI) GetActivityState(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.Side == identity.Requestor && s.Exists && !s.Ended {
+	if a.asks(s) {
 		if err := a.refresh(c.Request().Context(), s.ID); err != nil {
 			return problem(http.StatusInternalServerError, "%s: %v", noExeUnit, err)
 		}
@@ -307,6 +307,11 @@ func (a *activityAPI) GetActivityState(c echo.Context) error {
 		}
 	}
 	return ok(c, stateOf(s))
+}
+
+// asks says whether the provider of an activity knows more than the log.
+func (a *activityAPI) asks(s activity.State) bool {
+	return s.Side == identity.Requestor && s.Exists && !s.Ended && a.Moment == nil
 }
 
 func stateOf(s activity.State) gen.ActivityState {
@@ -386,7 +391,7 @@ func (a *activityAPI) GetActivityUsage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.Side == identity.Requestor && s.Exists && !s.Ended {
+	if a.asks(s) {
 		is, err := a.usageOf(ctx, s.ID)
 		if err != nil {
 			return problem(http.StatusInternalServerError, "%s: %v", noExeUnit, err)
@@ -406,7 +411,7 @@ func (a *activityAPI) GetActivityUsage(c echo.Context) error {
 	if last.is.Vector != "" {
 		return ok(c, gen.ActivityUsage{CurrentUsage: json.RawMessage(last.is.Vector), Timestamp: last.is.AtUnix})
 	}
-	return ok(c, gen.ActivityUsage{Timestamp: time.Now().Unix()})
+	return ok(c, gen.ActivityUsage{Timestamp: a.now().Unix()})
 }
 
 func (a *activityAPI) usageOf(ctx context.Context, id string) (peer.ActivityUsage, error) {

@@ -111,7 +111,7 @@ func (m *marketAPI) GetAgreement(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, agreementOf(a, time.Now()))
+	return ok(c, agreementOf(a, m.now()))
 }
 
 // ListAgreements lists the caller's agreements.

@@ -117,13 +117,11 @@ func (a *activityAPI) GetBatchResults(c echo.Context) error {
 		return a.streamBatch(c, stream)
 	}
 	enough := func(b batch.State) bool { return over(b) || index >= 0 && int64(len(b.Results())) > index }
-	late := false
 	if !enough(b) && wait > 0 {
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		last, err := a.Batches.Await(waiting, stream, enough)
-		late = errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
-		if err != nil && !late {
+		if err != nil && !late(ctx, waiting, err) {
 			return err
 		}
 		if last.ID != "" {

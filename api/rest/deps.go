@@ -37,6 +37,10 @@ type Deps struct {
 	Ledger Ledger
 	// Net says how the node is connected.
 	Net Net
+	// Past opens the same as of a moment of the past; nil = that is not served.
+	Past Past
+	// Moment is the moment that everything here is as of; nil = now.
+	Moment *es.Moment
 	// Limits tells how far the limits of the node are used; nil = only those of
 	// REST are told.
 	Limits func(context.Context) []Limit

@@ -93,6 +93,9 @@ func (f *family) dress(err error) *Problem {
 		}
 		return &Problem{Status: p.Status, Text: f.text(p.Status, errors.New(p.Text))}
 	}
+	if past := answerPast(err); past != nil {
+		return past
+	}
 	status := f.status(err)
 	if status == 0 && errors.Is(err, context.DeadlineExceeded) {
 		status = http.StatusRequestTimeout

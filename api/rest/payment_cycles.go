@@ -17,11 +17,11 @@ import (
 )
 
 // scheduleOf is how often the caller settles on a platform.
-func scheduleOf(r projections.CycleRow) accounting.Schedule {
+func scheduleOf(r projections.CycleRow, now time.Time) accounting.Schedule {
 	every := int64(r.Interval / time.Second)
 	out := accounting.Schedule{
 		NodeId: string(r.Owner), Platform: string(r.Platform), ExtraPayTimeSec: int64(r.ExtraPayTime / time.Second), MaxIntervalSec: every,
-		Cron: orNull(r.Cron), NextProcess: offsetTime(nextRun(r, time.Now())), LastProcess: offsetTime(r.Last),
+		Cron: orNull(r.Cron), NextProcess: offsetTime(nextRun(r, now)), LastProcess: offsetTime(r.Last),
 	}
 	if r.Cron == "" {
 		out.IntervalSec = &every
@@ -57,7 +57,7 @@ func (p *paymentAPI) ListCycles(c echo.Context) error {
 	}
 	out := make([]accounting.Schedule, len(rows))
 	for i, r := range rows {
-		out[i] = scheduleOf(r)
+		out[i] = scheduleOf(r, p.now())
 	}
 	return list(c, out)
 }
@@ -94,7 +94,7 @@ func (p *paymentAPI) GetCycle(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, scheduleOf(r))
+	return ok(c, scheduleOf(r, p.now()))
 }
 
 // SetCycle sets a schedule. It answers 200 also when it refuses.
@@ -115,7 +115,7 @@ func (p *paymentAPI) SetCycle(c echo.Context) error {
 		text := paymentText(0, err)
 		return ok(c, accounting.ScheduleResult{Err: &text})
 	}
-	s := scheduleOf(row)
+	s := scheduleOf(row, p.now())
 	return ok(c, accounting.ScheduleResult{Ok: &s})
 }
 

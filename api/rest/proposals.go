@@ -78,7 +78,7 @@ func (m *marketAPI) showProposal(c echo.Context, side identity.Side) error {
 	if !found {
 		return market.ProposalNotFound(c.Param("proposalId"), n.Subscription())
 	}
-	return ok(c, proposalOf(n, p, time.Now()))
+	return ok(c, proposalOf(n, p, m.now()))
 }
 
 // counter records our answer and waits until the peer has it.

@@ -93,7 +93,11 @@ func New(cfg Config, deps Deps) http.Handler {
 	}
 	cfg.Feeds = cfg.Feeds.orUsual()
 	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}}
-	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(s.router())))))
+	inner := s.travelled(s.router())
+	if s.Moment != nil {
+		inner = s.still(s.router())
+	}
+	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(inner)))))
 }
 
 // router finds the handler of a request.

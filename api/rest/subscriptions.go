@@ -91,7 +91,7 @@ func (m *marketAPI) ListDemands(c echo.Context) error {
 	}
 	out := make([]gen.Demand, 0, len(rows))
 	for _, r := range rows {
-		if r.Expires.After(time.Now()) {
+		if r.Expires.After(m.now()) {
 			out = append(out, gen.Demand{
 				Properties: gen.Properties(r.Properties), Constraints: r.Constraints,
 				DemandId: r.ID, RequestorId: string(r.Owner), Timestamp: dto.At(r.Created),
@@ -110,7 +110,7 @@ func (m *marketAPI) ListOffers(c echo.Context) error {
 	}
 	out := make([]gen.Offer, 0, len(rows))
 	for _, r := range rows {
-		if r.Expires.After(time.Now()) {
+		if r.Expires.After(m.now()) {
 			out = append(out, gen.Offer{
 				Properties: gen.Properties(r.Properties), Constraints: r.Constraints,
 				OfferId: r.ID, ProviderId: string(r.Owner), Timestamp: dto.At(r.Created),

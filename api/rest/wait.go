@@ -17,6 +17,19 @@ type News interface {
 	Wait(ctx context.Context, after es.Position, f es.Filter) error
 }
 
+// late says whether waiting ended because nothing came in time. In the past
+// nothing comes; who polls it in a loop is held back as ever, unless it asked
+// about one moment only.
+func late(ctx, deadline context.Context, err error) bool {
+	if errors.Is(err, es.ErrPast) {
+		if ctx.Value(hasty{}) == nil {
+			<-deadline.Done()
+		}
+		return ctx.Err() == nil
+	}
+	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+}
+
 // poll looks for something until look finds it, waiting for facts in between,
 // at most for the given time. At the end of the time it returns what look
 // returned last, and no error. It ends with ctx's error when the client leaves.
@@ -34,7 +47,7 @@ func poll[T any](ctx context.Context, news News, f es.Filter, wait time.Duration
 			return v, err
 		}
 		if err := news.Wait(deadline, head, f); err != nil {
-			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			if late(ctx, deadline, err) {
 				return v, nil
 			}
 			return v, err
