@@ -14,6 +14,7 @@ import (
 
 	exebench "github.com/emet-node/emet/adapters/exeunit/bench"
 	storebench "github.com/emet-node/emet/adapters/store/bench"
+	"github.com/emet-node/emet/domain/es"
 )
 
 func newBenchCommand() *cobra.Command {
@@ -25,7 +26,7 @@ it. A line is
   bench AREA/NAME value=NUMBER unit=UNIT [ratio=NUMBER of=WHAT] …
 
 Ratios are taken within one run and say more than values do: machines and their
-neighbours differ. The areas are store, esdb, exeunit, node and loop. exeunit needs
+neighbours differ. The areas are store, esdb, exeunit, node, loop and travel. exeunit needs
 the go tool and the source tree.`,
 		Example: `  emet bench
   emet bench --only loop`,
@@ -33,6 +34,7 @@ the go tool and the source tree.`,
 	}
 	cmd.Flags().StringSlice("only", nil, "areas to measure (default all)")
 	cmd.Flags().String("program", "examples/echo/echo.wasm", "the guest of the loop (make examples builds it)")
+	cmd.Flags().Uint64("events", travelEvents, "facts in the log of travel")
 	cmd.Flags().String("dir", "", "measure below this directory (default the one for temporary files)")
 	return cmd
 }
@@ -46,6 +48,7 @@ var benches = []struct {
 	{"esdb", benchESDB},
 	{"node", benchNode},
 	{"loop", benchLoop},
+	{"travel", benchTravel},
 	{"exeunit", func(ctx context.Context, b *bench) error { return exebench.Bench(ctx, b.w) }},
 }
 
@@ -53,6 +56,7 @@ var benches = []struct {
 type bench struct {
 	dir     string // for everything that is written
 	program string
+	events  es.Position // of the log that travel measures
 	w       io.Writer
 }
 
@@ -76,7 +80,7 @@ func runBench(cmd *cobra.Command, _ []string) error {
 		) bool {
 			return b.area == area
 		}) {
-			return usageError{fmt.Errorf("--only %s: the areas are store, esdb, exeunit, node and loop", area)}
+			return usageError{fmt.Errorf("--only %s: the areas are store, esdb, exeunit, node, loop and travel", area)}
 		}
 	}
 	under, _ := cmd.Flags().GetString("dir")
@@ -86,7 +90,8 @@ func runBench(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a left-over is no failure
-	b := &bench{dir: dir, program: program, w: cmd.OutOrStdout()}
+	events, _ := cmd.Flags().GetUint64("events")
+	b := &bench{dir: dir, program: program, events: es.Position(events), w: cmd.OutOrStdout()}
 	var failed error
 	for _, one := range benches {
 		if len(only) > 0 && !slices.Contains(only, one.area) {

@@ -48,7 +48,7 @@ func benchESDB(ctx context.Context, b *bench) error {
 	var rates []float64
 	for range replayRounds {
 		var rate float64
-		if rate, err = replay(ctx, "esdb://"+l.Addr().String()+"?tls=false"); err != nil {
+		if rate, err = readThrough(ctx, "esdb://"+l.Addr().String()+"?tls=false"); err != nil {
 			break
 		}
 		rates = append(rates, rate)
@@ -82,8 +82,8 @@ func fillLog(ctx context.Context, s es.Store, n int) error {
 	return nil
 }
 
-// replay reads everything and returns the events per second.
-func replay(ctx context.Context, url string) (float64, error) {
+// readThrough reads everything and returns the events per second.
+func readThrough(ctx context.Context, url string) (float64, error) {
 	c, err := client.ParseConnectionString(url)
 	if err != nil {
 		return 0, err

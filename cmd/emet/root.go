@@ -122,6 +122,7 @@ commands, bills and payments can be read back, with their causes, for ever.`,
 	root.AddCommand(
 		newRunCommand(), newUpCommand(), newDevCommand(), newDemoCommand(), newDevchainCommand(),
 		newLogCommand(), newAgreementCommand(), newActivityCommand(), newMoneyCommand(), newProviderCommand(),
+		newReplayCommand(), newDiffCommand(), newWhyCommand(), newSimulateCommand(), newSQLCommand(), newLedgerCommand(),
 		newIDCommand(), newAppKeyCommand(), newWebhookCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(), newBenchCommand(),
 	)
 	return root

@@ -54,16 +54,7 @@ func runStory(cmd *cobra.Command, args []string, r *node.Reading) error {
 	if err != nil {
 		return err
 	}
-	out := storyJSON{ID: s.ID, Agreements: append([]string{}, s.Agreements...), Facts: make([]told, len(s.Facts))}
-	for i, f := range s.Facts {
-		t := told{Fact: control.Show(f.Recorded), Caused: f.Caused, OffsetUS: f.Recorded.Recorded.Sub(s.Facts[0].Recorded.Recorded).Microseconds()}
-		if f.Parent != nil {
-			p := uint64(*f.Parent)
-			t.Parent = &p
-		}
-		t.Summary = summary(t.Fact)
-		out.Facts[i] = t
-	}
+	out := storyJSON{ID: s.ID, Agreements: append([]string{}, s.Agreements...), Facts: tell(s.Facts)}
 	if asksJSON(cmd) {
 		return printJSON(cmd.OutOrStdout(), out)
 	}

@@ -28,11 +28,16 @@ nodes, takes part in the market, and sells this machine's computing unless
 --no-provider is given. Activities that run go on when it stops; the next start
 finds them again.
 
+With --as-of and --read-only it shows the node as it was at a moment of its
+past instead: all of the REST interface for reading, nothing for writing, no
+network, no money, no work. Another node may run on the same directory.
+
 Payment networks are served when their JSON-RPC URL is known: set for instance
 HOODI_GETH_ADDR=https://….`,
 		Example: `  emet up
   emet up --no-provider --listen http://127.0.0.1:7465
   HOODI_GETH_ADDR=http://127.0.0.1:8545/hoodi emet up -d ./node --export
+  emet up --as-of 2026-01-02T15:04:05Z --read-only --listen http://127.0.0.1:7466
   emet up --grpc 127.0.0.1:2113            let EventStoreDB clients read the log
   emet up --store sqlite -d ./node         keep the log in a SQLite file
   emet up --store 'kurrent://127.0.0.1:2113?tls=false'`,
@@ -46,6 +51,8 @@ HOODI_GETH_ADDR=https://….`,
 	f.String("name", "", "name shown in own offers (node.name)")
 	storeFlags(f)
 	f.Bool("export", false, "print export lines with an app-key for clients when ready")
+	f.String("as-of", "", "show the node as it was after a position or at a time (RFC 3339); with --read-only")
+	f.Bool("read-only", false, "with --as-of: serve REST for reading, without a network, a provider or effects")
 	f.Bool("end-units", false, "end running activities when the node stops")
 	return cmd
 }
@@ -57,6 +64,9 @@ func runUp(cmd *cobra.Command, _ []string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if asOf, _ := cmd.Flags().GetString("as-of"); asOf != "" || cmd.Flags().Changed("read-only") {
+		return runUpPast(cmd, c, asOf)
 	}
 	noProvider, _ := cmd.Flags().GetBool("no-provider")
 	export, _ := cmd.Flags().GetBool("export")

@@ -233,10 +233,7 @@ func (n *Node) wireProcesses() {
 	}
 	n.sagas = &effects.Sagas{
 		Log: n.Log, Router: router, Checkpoints: checkpoints{filepath.Join(n.o.Dir, "views", "sagas")}, Logger: n.log,
-		Processes: []es.Process{
-			subscription.Saga.Start(), negotiator.Saga.Start(), handshake.Saga.Start(), dispatch.Saga.Start(), termination.Saga.Start(),
-			billing.Saga.Start(), settlement.New(settle).Start(), transaction.Saga.Start(), remittance.Saga.Start(), verification.Saga.Start(),
-		},
+		Processes: processes(settle),
 	}
 	n.time = &effects.Deadlines{Log: n.Log, Router: router, Policy: expiry.Policy{IdleAgreement: n.o.IdleAgreement}, Logger: n.log}
 	n.runner = &effects.Runner{Log: n.Log, Router: router, Intents: n.Ledger.Node, Effects: map[string]effects.Effect{
@@ -250,6 +247,14 @@ func (n *Node) wireProcesses() {
 	}
 	for typ, e := range n.money.Table() {
 		n.runner.Effects[typ] = e
+	}
+}
+
+// processes are all sagas of a node, with nothing heard.
+func processes(settle settlement.Config) []es.Process {
+	return []es.Process{
+		subscription.Saga.Start(), negotiator.Saga.Start(), handshake.Saga.Start(), dispatch.Saga.Start(), termination.Saga.Start(),
+		billing.Saga.Start(), settlement.New(settle).Start(), transaction.Saga.Start(), remittance.Saga.Start(), verification.Saga.Start(),
 	}
 }
 
@@ -329,10 +334,16 @@ func (n *Node) look() time.Duration {
 
 // serve answers REST until ctx ends, then lets requests finish for a moment.
 func (n *Node) serve(ctx context.Context) error {
-	s := rest.HTTPServer(n.rest)
+	return serveUntil(ctx, n.rest, n.listener, func() { _ = n.bridge.Close() })
+}
+
+// serveUntil serves a handler until ctx ends. ending is called before requests
+// are waited for, if it is not nil.
+func serveUntil(ctx context.Context, h http.Handler, l net.Listener, ending func()) error {
+	s := rest.HTTPServer(h)
 	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(rest.LimitConns(n.listener)) }()
+	go func() { done <- s.Serve(rest.LimitConns(l)) }()
 	select {
 	case err := <-done:
 		return err
@@ -340,7 +351,9 @@ func (n *Node) serve(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	_ = n.bridge.Close()
+	if ending != nil {
+		ending()
+	}
 	if err := s.Shutdown(stop); err != nil {
 		_ = s.Close()
 	}

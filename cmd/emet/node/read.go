@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/emet-node/emet/adapters/blobs"
 	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/eventschemas"
@@ -24,7 +25,11 @@ type Reading struct {
 	// Live says that another process holds the directory, so that what is
 	// shown is what was there when it was opened.
 	Live bool
-	stop func()
+	// Folded says that the views were made in memory, since those on disk are
+	// of another build or do not catch up.
+	Folded  bool
+	ViewDir string // where the files of the views are
+	stop    func()
 }
 
 // ReadLog opens the log of a data directory, without views and without the
@@ -47,6 +52,7 @@ func ReadLogOf(ctx context.Context, o Options) (*Reading, error) {
 	if l.Secrets, err = secrets.OpenReadOnly(filepath.Join(dir, "secrets")); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	l.Blobs = blobs.OpenReadOnly(filepath.Join(dir, "store", "blobs"))
 	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault}
 	return &Reading{Ledger: l, stop: func() {}}, nil
 }
@@ -65,7 +71,7 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reading{Ledger: l}
+	r := &Reading{Ledger: l, ViewDir: filepath.Join(o.Dir, "views")}
 	r.stop = follow(ctx, l.Views())
 	return r, r.fresh(ctx)
 }
@@ -77,6 +83,7 @@ func readBeside(ctx context.Context, o Options) (*Reading, error) {
 	}
 	r.Live = true
 	l, views := r.Ledger, filepath.Join(o.Dir, "views")
+	r.ViewDir = views
 	l.Market, err = projections.ReadMarket(ctx, views, l.Log)
 	if err == nil {
 		l.Activity, err = projections.ReadActivity(ctx, views, l.Log)
@@ -107,6 +114,7 @@ func (r *Reading) fold(ctx context.Context) error {
 	if r.Payment != nil {
 		r.Payment.Close() //nolint:errcheck // it was for reading
 	}
+	r.Folded = true
 	var err [4]error
 	r.Market, err[0] = projections.OpenMarket(ctx, projections.Memory, r.Log)
 	r.Activity, err[1] = projections.OpenActivity(ctx, projections.Memory, r.Log)
@@ -150,4 +158,9 @@ func (r *Reading) fresh(ctx context.Context) error {
 func (r *Reading) Close() error {
 	r.stop()
 	return r.Ledger.Close()
+}
+
+// Past is all views as they were at a moment. Close it after use.
+func (r *Reading) Past(m es.Moment) *projections.Past {
+	return projections.PastOf(r.Market, r.Activity, r.Payment, r.Node, m.Count())
 }

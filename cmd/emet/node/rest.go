@@ -18,6 +18,7 @@ func (n *Node) server() http.Handler {
 		AllowOrigins: n.o.AllowOrigins, AllowAnyOrigin: n.o.AllowAnyOrigin, Version: yagna, Name: "emet " + n.o.Version, Logger: n.log,
 	}, rest.Deps{
 		Keys: n.people, Log: n.Log, Files: n.bridge, Stories: n.Ledger.Node, Books: n.Payment, Ledger: n.keeper, Net: n, Healthy: n.healthy, Limits: n.bounded, Values: n.values,
+		Past: n.past().at,
 		Market: rest.Market{
 			Agreements: n.Agreements, Demands: n.Demands, Inboxes: n.Inboxes, Negotiations: n.Negotiations, Offers: n.Offers,
 			Views: n.Market, Book: book{n.book}, TTL: n.o.TTL,
