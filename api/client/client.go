@@ -180,6 +180,11 @@ func (c *Client) CreateAllocation(ctx context.Context, a Allocation) (out Alloca
 	return out, c.Do(ctx, http.MethodPost, "/payment-api/v1/allocations", a, &out)
 }
 
+// Allocations lists the budgets that were not released.
+func (c *Client) Allocations(ctx context.Context) (a []Allocation, err error) {
+	return a, c.Do(ctx, http.MethodGet, "/payment-api/v1/allocations", nil, &a)
+}
+
 // ReleaseAllocation gives back what is left of a budget.
 func (c *Client) ReleaseAllocation(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodDelete, "/payment-api/v1/allocations/"+id, nil, nil)
@@ -215,6 +220,19 @@ func (c *Client) Unsubscribe(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodDelete, "/market-api/v1/demands/"+id, nil, nil)
 }
 
+// Demands lists the ids of the demands that are published.
+func (c *Client) Demands(ctx context.Context) ([]string, error) {
+	var all []struct {
+		ID string `json:"demandId"`
+	}
+	err := c.Do(ctx, http.MethodGet, "/market-api/v1/demands", nil, &all)
+	ids := make([]string, len(all))
+	for i, d := range all {
+		ids[i] = d.ID
+	}
+	return ids, err
+}
+
 // Proposal is one step of a negotiation.
 type Proposal struct {
 	ID         string                     `json:"proposalId"`
@@ -247,6 +265,35 @@ func (c *Client) CreateAgreement(ctx context.Context, proposal string, validTo t
 	return id, c.Do(ctx, http.MethodPost, "/market-api/v1/agreements", map[string]any{"proposalId": proposal, "validTo": validTo.UTC().Format(time.RFC3339Nano)}, &id)
 }
 
+// Agreement is an agreement as a requestor sees it.
+type Agreement struct {
+	ID       string `json:"agreementId"`
+	State    string `json:"state"`
+	Approved string `json:"approvedDate"` // "" = never
+	Offer    struct {
+		Provider   string                     `json:"providerId"`
+		Properties map[string]json.RawMessage `json:"properties"`
+	} `json:"offer"`
+}
+
+// Agreement reads an agreement.
+func (c *Client) Agreement(ctx context.Context, id string) (a Agreement, err error) {
+	return a, c.Do(ctx, http.MethodGet, "/market-api/v1/agreements/"+id, nil, &a)
+}
+
+// Agreements lists the ids of the agreements that were confirmed in a session.
+func (c *Client) Agreements(ctx context.Context, session string) ([]string, error) {
+	var all []struct {
+		ID string `json:"id"`
+	}
+	err := c.Do(ctx, http.MethodGet, "/market-api/v1/agreements?appSessionId="+url.QueryEscape(session), nil, &all)
+	ids := make([]string, len(all))
+	for i, a := range all {
+		ids[i] = a.ID
+	}
+	return ids, err
+}
+
 // Confirm proposes an agreement to its provider.
 func (c *Client) Confirm(ctx context.Context, agreement, session string) error {
 	return c.Do(ctx, http.MethodPost, "/market-api/v1/agreements/"+agreement+"/confirm?appSessionId="+url.QueryEscape(session), nil, nil)
@@ -274,6 +321,11 @@ func (c *Client) CreateActivity(ctx context.Context, agreement string, timeout t
 	}
 	err := c.Do(ctx, http.MethodPost, "/activity-api/v1/activity?timeout="+seconds(timeout), map[string]any{"agreementId": agreement}, &out)
 	return out.ID, err
+}
+
+// Activities lists the activities of an agreement.
+func (c *Client) Activities(ctx context.Context, agreement string) (ids []string, err error) {
+	return ids, c.Do(ctx, http.MethodGet, "/activity-api/v1/activity?agreementId="+url.QueryEscape(agreement), nil, &ids)
 }
 
 // DestroyActivity ends it.

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha3"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -25,6 +23,7 @@ import (
 	"github.com/emet-node/emet/api/client/rent"
 	gsb "github.com/emet-node/emet/api/gsb/client"
 	"github.com/emet-node/emet/cmd/emet/keep"
+	"github.com/emet-node/emet/cmd/emet/picture"
 	"github.com/emet-node/emet/examples/render/tiles"
 )
 
@@ -38,10 +37,15 @@ are kept for a closer look.
 
 Any of these processes may be killed at any moment: it is started again on its
 directory, at its addresses, and goes on. With --no-restart a provider that ends
-stays away, and its tiles go to the others. When the demo itself is killed, its
-processes end too; the next demo in the directory begins anew.`,
+stays away, and its tiles go to the others.
+
+When the demo itself is killed, its processes end too. The next one in the
+directory goes on: it renders the tiles that are missing, ends the deals that
+were left open, and pays what is owed. It wants the same settings of the picture;
+with --fresh it begins anew. A demo that was finished makes place for a new one.`,
 		Example: `  emet demo --program examples/render/render.wasm
-  emet demo --program render.wasm --width 640 --height 400 --out picture.png`,
+  emet demo --program render.wasm --width 640 --height 400 --out picture.png
+  emet demo --fresh`,
 		RunE: runDemo,
 	}
 	f := cmd.Flags()
@@ -54,6 +58,7 @@ processes end too; the next demo in the directory begins anew.`,
 	f.Int("tiles", 12, "number of tiles")
 	f.Int("providers", 3, "number of providers")
 	f.Bool("no-restart", false, "let a provider that is killed stay away")
+	f.Bool("fresh", false, "begin anew where a demo was cut off, without its debts")
 	f.Bool("json", false, "print the result as JSON")
 	return cmd
 }
@@ -65,20 +70,23 @@ type demo struct {
 	width, height, spp int
 	tiles, providers   int
 	asJSON, noRestart  bool
+	fresh, resumed     bool // resumed goes on with what an earlier demo left
+	book               picture.Book
+	plan               picture.Plan
 	w                  io.Writer
 	lines              io.Writer // where news go: above the bar while there is one
 	bar                *mpb.Bar
 	mu                 sync.Mutex
 	parts              []tiles.Tile
+	missing            []image.Rectangle
 	machines           int           // that work
 	heard, worked      time.Time     // the last sign of life; when the last machine worked
-	finished           int           // tiles
 	done               chan struct{} // closed with the last tile
-	byProvider         map[string]int
+	byDeal             map[string]int
 }
 
 func runDemo(cmd *cobra.Command, _ []string) error {
-	d := &demo{w: cmd.OutOrStdout(), byProvider: map[string]int{}, done: make(chan struct{})}
+	d := &demo{w: cmd.OutOrStdout(), byDeal: map[string]int{}, done: make(chan struct{})}
 	f := cmd.Flags()
 	d.dir, _ = f.GetString("dir")
 	if given, _ := f.GetString("datadir"); given != "" && !f.Changed("dir") {
@@ -92,6 +100,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	d.providers, _ = f.GetInt("providers")
 	d.asJSON, _ = f.GetBool("json")
 	d.noRestart, _ = f.GetBool("no-restart")
+	d.fresh, _ = f.GetBool("fresh")
 	if d.width < 16 || d.height < 16 || d.width > 8192 || d.height > 8192 || d.spp < 1 || d.tiles < 1 || d.providers < 1 || d.providers > 16 {
 		return usageError{errors.New("want a picture of 16 to 8192 pixels a side, at least one path, one tile and 1 to 16 providers")}
 	}
@@ -119,7 +128,10 @@ func (d *demo) run(ctx context.Context, result io.Writer) (err error) {
 	defer hold.Close() //nolint:errcheck // only locks
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	kept := len(d.parts)
 	fleet := newFleet(d.dir)
+	fleet.portsFile = d.ports()
+	fleet.recall()
 	fleet.leave, fleet.keeper = d.noRestart, keep.Keeper{Inherit: hold.Inherit(), Failed: func(err error) { cancel(err) }, News: d.lived}
 	defer fleet.stop()
 	defer func() { // what a process died of says more than what its end led to
@@ -142,11 +154,13 @@ func (d *demo) run(ctx context.Context, result io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, finished), nil, 0o600); err != nil {
+	if err := d.book.Finish(); err != nil {
 		return err
 	}
 	if d.asJSON {
-		return printJSON(result, map[string]any{"picture": d.out, "seconds": time.Since(began).Seconds(), "deals": deals})
+		return printJSON(result, map[string]any{
+			"picture": d.out, "seconds": time.Since(began).Seconds(), "deals": deals, "tiles": len(d.parts), "tilesThere": kept,
+		})
 	}
 	return d.report(result, deals, time.Since(began))
 }
@@ -157,7 +171,7 @@ func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]ren
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
 	err := pool.AwaitInvoices(ctx)
-	if !d.noRestart {
+	if !d.noRestart || d.resumed {
 		late, stop := context.WithTimeout(ctx, lateBills)
 		_ = pool.AwaitLost(late)
 		stop()
@@ -173,7 +187,7 @@ func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]ren
 }
 
 // lateBills is how long the invoices of deals that were broken off are awaited.
-const lateBills = 15 * time.Second
+const lateBills = 30 * time.Second
 
 // lived tells what happened to a process.
 func (d *demo) lived(name, what string) {
@@ -190,18 +204,24 @@ func (d *demo) render(ctx context.Context, c *client.Client) (*rent.Pool, error)
 		return nil, err
 	}
 	defer image.Close() //nolint:errcheck // every machine has it by then
-	sum := sha3.Sum256(d.program)
+	if err := os.MkdirAll(d.arriving(), 0o700); err != nil {
+		return nil, err
+	}
+	wish := rent.Wish{Image: "hash:sha3:" + d.plan.Program + ":" + image.URL, Budget: "5", NoteInterval: 5 * time.Second, Lifetime: 30 * time.Minute}
+	if d.resumed {
+		if wish.Allocation, err = leftovers(ctx, c, wish); err != nil {
+			return nil, err
+		}
+	}
 	progress := d.startBar()
-	pool, err := rent.Open(ctx, c, randomID(), rent.Wish{
-		Image: "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + image.URL, Budget: "5", NoteInterval: 5 * time.Second, Lifetime: 30 * time.Minute,
-	}, d.news)
+	pool, err := rent.Resume(ctx, c, d.plan.Session, wish, d.news)
 	if err != nil {
 		return nil, err
 	}
 	queue := d.queue()
 	d.count(0)
 	g, work := errgroup.WithContext(ctx)
-	for range d.providers {
+	for range min(d.providers, len(d.missing)) {
 		g.Go(func() error { return d.worker(work, pool, files, queue) })
 	}
 	err = g.Wait()
@@ -234,165 +254,34 @@ func (d *demo) startBar() *mpb.Progress {
 		d.lines = p
 		d.mu.Unlock()
 	}
-	d.bar = p.AddBar(int64(d.tiles), mpb.PrependDecorators(decor.Name("tiles "), decor.CountersNoUnit("%d/%d")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
+	d.bar = p.AddBar(int64(len(d.plan.Split())), mpb.PrependDecorators(decor.Name("tiles "), decor.CountersNoUnit("%d/%d")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
 	return p
 }
 
-// queue holds the tiles that nobody has rendered; it is closed by whoever
-// finishes the last one.
-func (d *demo) queue() chan image.Rectangle {
-	columns := 1
-	for columns*columns < d.tiles {
-		columns++
+// leftovers takes the demands of an earlier demo back and finds its budget, if
+// that lasts for this one.
+func leftovers(ctx context.Context, c *client.Client, w rent.Wish) (allocation string, err error) {
+	demands, err := c.Demands(ctx)
+	for _, id := range demands {
+		err = errors.Join(err, c.Unsubscribe(ctx, id))
 	}
-	rows := (d.tiles + columns - 1) / columns
-	all := tiles.Split(d.width, d.height, columns, rows)
-	d.tiles = len(all)
-	d.bar.SetTotal(int64(len(all)), false)
-	q := make(chan image.Rectangle, len(all))
-	for _, t := range all {
+	budgets, berr := c.Allocations(ctx)
+	for _, b := range budgets {
+		if time.Until(b.Timeout) > w.Lifetime {
+			allocation = b.ID
+		}
+	}
+	return allocation, errors.Join(err, berr)
+}
+
+// queue holds the tiles that nobody has rendered.
+func (d *demo) queue() chan image.Rectangle {
+	q := make(chan image.Rectangle, len(d.missing))
+	for _, t := range d.missing {
 		q <- t
 	}
+	d.bar.SetCurrent(int64(len(d.parts)))
 	return q
-}
-
-func (d *demo) worker(ctx context.Context, pool *rent.Pool, files *gsb.Client, queue chan image.Rectangle) error {
-	for {
-		m, err := d.rent(ctx, pool)
-		if m == nil {
-			return err
-		}
-		err = d.drain(ctx, m, files, queue)
-		d.count(-1)
-		if errors.Is(err, rent.ErrLost) {
-			m.Abandon(err.Error())
-			continue
-		}
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-		defer cancel()
-		if cerr := m.Close(closing); cerr != nil {
-			m.Abandon(cerr.Error())
-		}
-		return err
-	}
-}
-
-func (d *demo) count(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.machines += n
-	d.heard, d.worked = time.Now(), time.Now()
-}
-
-// While nobody works, the demo waits for patience after the last sign of life
-// of anybody, and for mostPatience at all.
-const (
-	patience     = 30 * time.Second
-	mostPatience = 2 * time.Minute
-)
-
-// rent waits for a machine. There is none when the picture got done without
-// it; it is an error only when nobody is left who works.
-func (d *demo) rent(ctx context.Context, pool *rent.Pool) (*rent.Machine, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		for ctx.Err() == nil && !d.hopeless() {
-			_ = wait(ctx, time.Second)
-		}
-		cancel(errHopeless)
-	}()
-	m, err := pool.RentUnless(ctx, d.done)
-	if m != nil {
-		d.count(1)
-	}
-	if errors.Is(context.Cause(ctx), errHopeless) && err != nil {
-		err = fmt.Errorf("%w: %s", errHopeless, err.Error()) // that we gave up is no interruption
-	}
-	return m, err
-}
-
-var errHopeless = errors.New("nobody works, and there is no sign of anybody who will")
-
-// hopeless says whether nobody works and there is no hope that somebody will.
-func (d *demo) hopeless() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.machines == 0 && (time.Since(d.heard) > patience || time.Since(d.worked) > mostPatience)
-}
-
-// drain renders tiles on a machine until none is left.
-func (d *demo) drain(ctx context.Context, m *rent.Machine, files *gsb.Client, queue chan image.Rectangle) error {
-	for {
-		var tile image.Rectangle
-		var open bool
-		select {
-		case tile, open = <-queue:
-			if !open {
-				return nil
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := d.tile(ctx, m, files, tile); err != nil {
-			if errors.Is(err, rent.ErrLost) {
-				queue <- tile
-			}
-			return err
-		}
-		d.bar.Increment()
-		d.mu.Lock()
-		d.byProvider[m.Provider()]++
-		d.finished++
-		if d.finished == d.tiles {
-			close(queue)
-			close(d.done)
-		}
-		d.mu.Unlock()
-	}
-}
-
-// tile renders one tile. A node that is killed meanwhile loses what moves
-// through it, and a runtime that is killed what it computes: both are done
-// again.
-func (d *demo) tile(ctx context.Context, m *rent.Machine, files *gsb.Client, t image.Rectangle) error {
-	name := "tile-" + tiles.Arg(t) + ".png"
-	path := filepath.Join(d.dir, name)
-	err := again(ctx, func() error {
-		_, err := m.Do(ctx, rent.Run("render", []string{
-			"-width", fmt.Sprint(d.width), "-height", fmt.Sprint(d.height), "-spp", fmt.Sprint(d.spp), "-tile", tiles.Arg(t), "-o", rent.Out + "/" + name,
-		}, nil))
-		return err
-	})
-	if err == nil {
-		err = again(ctx, func() error { return download(ctx, m, files, path) })
-	}
-	if err != nil {
-		return err
-	}
-	defer os.Remove(path) //nolint:errcheck // it is part of the picture now
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if c, err := png.DecodeConfig(bytes.NewReader(content)); err != nil || c.Width != t.Dx() || c.Height != t.Dy() {
-		return fmt.Errorf("%w: %s sent something else than the tile: %w", rent.ErrLost, m.Provider(), errors.Join(err))
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.parts = append(d.parts, tiles.Tile{At: t, PNG: content})
-	return nil
-}
-
-// again does what may be done twice until it is done, three times at most. A
-// machine that is lost is not asked again.
-func again(ctx context.Context, do func() error) error {
-	for tries := 1; ; tries++ {
-		err := do()
-		if err == nil || tries == 3 || ctx.Err() != nil || errors.Is(err, rent.ErrLost) {
-			return err
-		}
-	}
 }
 
 func (d *demo) assemble() error {
@@ -426,6 +315,8 @@ func (d *demo) news(n rent.News) {
 		fmt.Fprintf(w, "%-12s debit note over %s GLM accepted\n", n.Provider, n.Detail)
 	case "invoice":
 		fmt.Fprintf(w, "%-12s invoice over %s GLM accepted\n", n.Provider, n.Detail)
+	case "ended":
+		fmt.Fprintf(w, "%-12s agreement %s of before is ended\n", n.Provider, short(n.Agreement, 12))
 	case "settled":
 		fmt.Fprintf(w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
 	case "failed", "refused", "unpaid":
@@ -437,7 +328,7 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 	l := listing{header: []string{"Provider", "Tiles", "Agreement", "Activity", "Seconds", "CPU s", "Invoice", "GLM", "Transaction", "Status"}}
 	for _, deal := range deals {
 		l.rows = append(l.rows, []string{
-			deal.Name, fmt.Sprint(d.byProvider[deal.Name]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
+			deal.Name, fmt.Sprint(d.byDeal[deal.Agreement]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
 			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), statusOf(deal),
 		})
 	}
@@ -446,7 +337,7 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 		return err
 	}
 	requestor := filepath.Join(d.dir, "requestor")
-	fmt.Fprintf(w, "\nThe picture: %s (%d × %d, %d tiles, %.1f s in all)\n\nLook further:\n", d.out, d.width, d.height, d.tiles, took.Seconds())
+	fmt.Fprintf(w, "\nThe picture: %s (%d × %d, %d tiles, %.1f s in all)\n\nLook further:\n", d.out, d.width, d.height, len(d.parts), took.Seconds())
 	fmt.Fprintf(w, "  bin/emet log story -d %s %s\n", requestor, short(deals[0].Agreement, 64))
 	fmt.Fprintf(w, "  bin/emet money status -d %s\n", requestor)
 	fmt.Fprintf(w, "  bin/emet store verify -d %s\n", requestor)
@@ -454,10 +345,13 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 }
 
 func statusOf(d rent.Deal) string {
-	if d.Lost && d.Status == "" {
+	switch {
+	case d.Status != "":
+		return d.Status
+	case d.Lost:
 		return "lost"
 	}
-	return d.Status
+	return "not billed"
 }
 
 func counter(d rent.Deal, name string) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
 	"github.com/emet-node/emet/cmd/emet/keep"
+	"github.com/emet-node/emet/cmd/emet/picture"
 )
 
 // fleet is a network of processes of this program, each started again when it
@@ -23,8 +25,12 @@ type fleet struct {
 	keeper keep.Keeper
 	// leave lets providers that end stay away.
 	leave bool
-	mu    sync.Mutex
-	nodes map[string]*client.Client // providers, by name
+	// portsFile keeps the ports of all processes for the next fleet in the
+	// directory, unless it is empty.
+	portsFile string
+	mu        sync.Mutex
+	nodes     map[string]*client.Client // providers, by name
+	ports     map[string][]int
 }
 
 func newFleet(dir string, env ...string) *fleet {
@@ -37,12 +43,8 @@ const clientPatience = time.Minute
 // start brings up chain, requestor and providers and returns a client of the
 // requestor, whose account is funded.
 func (f *fleet) start(ctx context.Context, providers int) (*client.Client, error) {
-	scratch := filepath.Join(f.dir, "tmp") // a chain that is killed leaves something there
-	if err := os.MkdirAll(scratch, 0o700); err != nil {
-		return nil, err
-	}
-	chain, err := f.keeper.Start(ctx, keep.Process{
-		Name: "chain", Ports: 1, Log: f.log("chain"), Env: []string{"TMPDIR=" + scratch}, Args: func(ports []int) []string {
+	chain, err := f.begin(ctx, keep.Process{
+		Name: "chain", Ports: 1, Log: f.log("chain"), Args: func(ports []int) []string {
 			return []string{"devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", ports[0]), "--network", "hoodi", "-d", filepath.Join(f.dir, "chain")}
 		},
 	})
@@ -73,7 +75,7 @@ func (f *fleet) start(ctx context.Context, providers int) (*client.Client, error
 		})
 	}
 	c := clientOf(requestor)
-	err = fund(ctx, url, c)
+	err = fundOnce(ctx, url, c)
 	wg.Wait()
 	return c, errors.Join(append(errs, err)...)
 }
@@ -86,7 +88,7 @@ func clientOf(n *keep.Child) *client.Client {
 }
 
 func (f *fleet) node(ctx context.Context, name string, env []string, args ...string) (*keep.Child, error) {
-	return f.keeper.Start(ctx, keep.Process{
+	return f.begin(ctx, keep.Process{
 		Name: name, Ports: 2, Log: f.log(name), Env: slices.Concat(env, f.env), Once: f.leave && name != "requestor",
 		Args: func(ports []int) []string {
 			return append([]string{
@@ -97,23 +99,64 @@ func (f *fleet) node(ctx context.Context, name string, env []string, args ...str
 	})
 }
 
-// fund lets the chain give the requestor coins and tokens.
-func fund(ctx context.Context, url string, c *client.Client) error {
+// recall reads the ports of an earlier fleet in the directory.
+func (f *fleet) recall() {
+	f.ports = map[string][]int{}
+	if text, err := os.ReadFile(f.portsFile); err == nil {
+		_ = json.Unmarshal(text, &f.ports) // others will do as well
+	}
+}
+
+// begin starts a process, at the ports that it had before if they are free.
+func (f *fleet) begin(ctx context.Context, p keep.Process) (*keep.Child, error) {
+	if f.portsFile == "" {
+		return f.keeper.Start(ctx, p)
+	}
+	f.mu.Lock()
+	p.Prefer = f.ports[p.Name]
+	f.mu.Unlock()
+	c, err := f.keeper.Start(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ports[p.Name] = c.Ports()
+	text, err := json.Marshal(f.ports)
+	if err != nil {
+		return nil, err
+	}
+	return c, picture.WriteFile(f.portsFile, text)
+}
+
+// fundOnce lets the chain give the requestor coins and tokens, unless it did.
+func fundOnce(ctx context.Context, url string, c *client.Client) error {
 	me, err := c.Me(ctx)
 	if err != nil {
 		return err
 	}
-	rpc := &client.Client{URL: url, Patience: clientPatience}
+	chain := &client.Client{URL: url, Patience: clientPatience}
+	coins, err := call(ctx, chain, "eth_getBalance", me.Identity, "latest")
+	if err != nil || coins != "0x0" {
+		return err
+	}
+	_, err = call(ctx, chain, "emet_fund", me.Identity)
+	return err
+}
+
+// call asks a chain for something whose answer is a word.
+func call(ctx context.Context, chain *client.Client, method string, params ...string) (string, error) {
 	var answer struct {
-		Error *struct {
+		Result string `json:"result"`
+		Error  *struct {
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	err = rpc.Do(ctx, "POST", "", map[string]any{"jsonrpc": "2.0", "id": 1, "method": "emet_fund", "params": []string{me.Identity}}, &answer)
+	err := chain.Do(ctx, "POST", "", map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, &answer)
 	if err == nil && answer.Error != nil {
-		err = errors.New(answer.Error.Message)
+		err = fmt.Errorf("%s: %s", method, answer.Error.Message)
 	}
-	return err
+	return answer.Result, err
 }
 
 // verified waits until each provider's own invoice is settled in its own
@@ -144,5 +187,4 @@ func (f *fleet) verified(ctx context.Context, deals []rent.Deal) error {
 func (f *fleet) stop() {
 	f.keeper.Stop()
 	keep.Sweep(f.dir)
-	_ = os.RemoveAll(filepath.Join(f.dir, "tmp"))
 }

@@ -65,7 +65,7 @@ func startLocal(ctx context.Context, o localOptions) (n *localNet, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return n, err
 	}
-	if n.hold, err = keep.Take(ctx, o.Dir, ".emet-dev", nil); err != nil {
+	if n.hold, err = keep.Take(ctx, o.Dir, "dev", nil); err != nil {
 		return n, fmt.Errorf("%w; end it, or name another directory with -d", err)
 	}
 	n.keeper.Inherit = n.hold.Inherit()

@@ -44,7 +44,7 @@ type Chain struct {
 // empty.
 func open(p onchain.Profile, dir string) (*Chain, error) {
 	c := &Chain{profile: p, done: make(chan struct{})}
-	if err := c.boot(); err != nil {
+	if err := c.boot(dir); err != nil {
 		return nil, fmt.Errorf("development chain %s: %w", p.Network, err)
 	}
 	if err := c.recall(dir); err != nil {
@@ -67,8 +67,14 @@ func open(p onchain.Profile, dir string) (*Chain, error) {
 	return c, nil
 }
 
-func (c *Chain) boot() (err error) {
-	c.node, err = node.New(&node.Config{P2P: p2p.Config{NoDiscovery: true, NoDial: true}})
+// boot starts the parts. They want a directory for keys, though there are none;
+// without one of ours they make one that stays when the process is killed.
+func (c *Chain) boot(dir string) (err error) {
+	keys := ""
+	if dir != "" {
+		keys = filepath.Join(dir, "keys")
+	}
+	c.node, err = node.New(&node.Config{KeyStoreDir: keys, P2P: p2p.Config{NoDiscovery: true, NoDial: true}})
 	if err != nil {
 		return err
 	}

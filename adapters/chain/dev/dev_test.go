@@ -197,7 +197,8 @@ func TestManySendersAtOnce(t *testing.T) {
 func process(t *testing.T, dir string) (kill func(), url string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), dirVariable+"="+dir)
+	scratch := t.TempDir()
+	cmd.Env = append(os.Environ(), dirVariable+"="+dir, "TMPDIR="+scratch)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -210,6 +211,9 @@ func process(t *testing.T, dir string) (kill func(), url string) {
 	kill = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill() // SIGKILL: it has no time to tidy up
 		_ = cmd.Wait()
+		if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
+			t.Errorf("it leaves %v outside of its directory, %v", left, err)
+		}
 	})
 	t.Cleanup(kill)
 	line, err := bufio.NewReader(out).ReadBytes('\n')

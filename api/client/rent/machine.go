@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/emet-node/emet/api/client"
@@ -134,16 +133,13 @@ func (m *Machine) Close(ctx context.Context) error {
 	}
 	m.over = true
 	defer m.ended(false)
-	usage, _ := m.pool.c.Usage(ctx, m.deal.Activity)
+	usage := m.pool.usage(ctx, m.deal.Activity)
 	err := m.pool.c.DestroyActivity(ctx, m.deal.Activity, 15*time.Second)
-	if last, uerr := m.pool.c.Usage(ctx, m.deal.Activity); uerr == nil && len(last) > 0 {
+	if last := m.pool.usage(ctx, m.deal.Activity); len(last) > 0 {
 		usage = last
 	}
 	m.pool.mu.Lock()
-	m.deal.Usage = nil
-	for _, u := range usage {
-		m.deal.Usage = append(m.deal.Usage, strconv.FormatFloat(u, 'f', -1, 64))
-	}
+	m.deal.Usage = usage
 	m.pool.mu.Unlock()
 	return errors.Join(err, m.pool.c.Terminate(ctx, m.deal.Agreement, "Finished"))
 }

@@ -14,7 +14,7 @@ import (
 // pay accepts the documents of one kind as they come in, for the agreements of
 // this pool and no others.
 func (p *Pool) pay(ctx context.Context, kind string) {
-	cursor := time.Now().Add(-time.Second).UTC().Format("2006-01-02T15:04:05.000000Z")
+	cursor := p.since.UTC().Format("2006-01-02T15:04:05.000000Z")
 	for ctx.Err() == nil {
 		events, err := p.c.BillEvents(ctx, kind, p.session, cursor, 5*time.Second)
 		if err != nil {
@@ -61,7 +61,11 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	if deal = p.deal(d.AgreementID); deal == nil {
 		return
 	}
-	err := insist(ctx, accept)
+	err := error(nil)
+	known := d.Status == "ACCEPTED" || d.Status == "SETTLED" // in the session's past
+	if !known {
+		err = insist(ctx, accept)
+	}
 	p.mu.Lock()
 	if !slices.Contains(p.order, deal) { // never approved, as far as we know
 		deal.over, deal.Lost = true, true
@@ -82,7 +86,9 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	close(p.bills)
 	p.bills = make(chan struct{})
 	p.mu.Unlock()
-	p.watch(news)
+	if !known {
+		p.watch(news)
+	}
 }
 
 // patience is how long a node may have trouble before a document counts as one
@@ -113,13 +119,13 @@ func (p *Pool) deal(agreement string) *Deal {
 }
 
 // AwaitInvoices waits until every agreement has an accepted invoice, or ctx
-// ends. Of one that was broken off none is awaited.
+// ends. Of one that was broken off, or is of the session's past, none is awaited.
 func (p *Pool) AwaitInvoices(ctx context.Context) error {
-	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" || d.Lost })
+	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" || d.Lost || d.old })
 }
 
 // AwaitLost waits until an invoice has come for every agreement that was broken
-// off, too, or ctx ends: a provider that comes back bills what it did.
+// off or is of the session's past, too, or ctx ends: a provider that comes back bills what it did.
 func (p *Pool) AwaitLost(ctx context.Context) error {
 	return p.await(ctx, func(d *Deal) bool { return d.Invoice != "" })
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,13 +17,15 @@ import (
 
 // Wish is what to rent.
 type Wish struct {
-	Image    string // golem.srv.comp.task_package: "hash:sha3:<hex>:<url>"
-	Runtime  string // golem.runtime.name, "" = wasmtime
-	Network  string // payment network, "" = hoodi
-	Token    string // in platform names, "" = tglm
-	Budget   string // GLM
-	Subnet   string // "" = public
-	Lifetime time.Duration
+	Image   string // golem.srv.comp.task_package: "hash:sha3:<hex>:<url>"
+	Runtime string // golem.runtime.name, "" = wasmtime
+	Network string // payment network, "" = hoodi
+	Token   string // in platform names, "" = tglm
+	Budget  string // GLM
+	// Allocation is a budget to go on with, "" = a new one.
+	Allocation string
+	Subnet     string // "" = public
+	Lifetime   time.Duration
 	// NoteInterval is how often a provider may send a debit note.
 	NoteInterval time.Duration
 }
@@ -46,6 +49,7 @@ type Pool struct {
 	allocation client.Allocation
 	demand     client.Offering
 	platform   string
+	since      time.Time // bills from then on
 
 	drafts chan draft
 	stop   context.CancelFunc
@@ -85,24 +89,37 @@ type Deal struct {
 	Unpaid string `json:"unpaid,omitzero"`
 
 	over bool // ended by us
+	old  bool // made before the pool was
 }
 
 // Open sets the budget aside and publishes the demand. session names this use
 // of the node; watch may be nil.
 func Open(ctx context.Context, c *client.Client, session string, w Wish, watch func(News)) (*Pool, error) {
+	return prepare(c, session, w, watch).open(ctx)
+}
+
+func prepare(c *client.Client, session string, w Wish, watch func(News)) *Pool {
 	if watch == nil {
 		watch = func(News) {}
 	}
-	p := &Pool{
-		c: c, wish: w.withDefaults(), watch: watch, session: session, drafts: make(chan draft, 64),
+	return &Pool{
+		c: c, wish: w.withDefaults(), watch: watch, session: session, drafts: make(chan draft, 64), since: time.Now().Add(-time.Second),
 		dry: firstDry, failed: make(map[string]*grudge), deals: make(map[string]*Deal), bills: make(chan struct{}),
 	}
+}
+
+// open publishes the demand and begins to listen.
+func (p *Pool) open(ctx context.Context) (*Pool, error) {
 	if err := p.publish(ctx); err != nil {
 		p.release()
 		return nil, err
 	}
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
+	open := slices.DeleteFunc(slices.Clone(p.order), func(d *Deal) bool { return d.over })
+	for _, d := range open {
+		p.wg.Go(func() { p.endOld(bg, d) })
+	}
 	p.wg.Go(func() { p.negotiate(bg) })
 	for _, kind := range []string{"invoice", "debitNote"} {
 		p.wg.Go(func() { p.pay(bg, kind) })
@@ -131,15 +148,17 @@ func (w Wish) withDefaults() Wish {
 
 func (p *Pool) publish(ctx context.Context) error {
 	p.platform = "erc20-" + p.wish.Network + "-" + p.wish.Token
-	a, err := p.c.CreateAllocation(ctx, client.Allocation{Platform: p.platform, Total: p.wish.Budget, Timeout: time.Now().Add(p.wish.Lifetime + time.Hour).UTC()})
-	if err != nil {
-		if client.StatusOf(err) == 400 {
-			err = fmt.Errorf("%w: %w", ErrBudget, err)
+	if p.allocation.ID = p.wish.Allocation; p.allocation.ID == "" {
+		a, err := p.c.CreateAllocation(ctx, client.Allocation{Platform: p.platform, Total: p.wish.Budget, Timeout: time.Now().Add(p.wish.Lifetime + time.Hour).UTC()})
+		if err != nil {
+			if client.StatusOf(err) == 400 {
+				err = fmt.Errorf("%w: %w", ErrBudget, err)
+			}
+			return fmt.Errorf("set %s GLM aside: %w", p.wish.Budget, err)
 		}
-		return fmt.Errorf("set %s GLM aside: %w", p.wish.Budget, err)
+		p.allocation = a
 	}
-	p.allocation = a
-	d, err := p.c.DecorateDemand(ctx, a.ID)
+	d, err := p.c.DecorateDemand(ctx, p.allocation.ID)
 	if err != nil {
 		return err
 	}
@@ -270,12 +289,15 @@ func (p *Pool) answer(ctx context.Context, prop client.Proposal, chosen client.O
 	}
 }
 
-func nameOf(p client.Proposal) string {
+func nameOf(p client.Proposal) string { return nameIn(p.Properties, p.Issuer) }
+
+// nameIn is the name in an offer, or else the node's id.
+func nameIn(properties map[string]json.RawMessage, id string) string {
 	var name string
-	if json.Unmarshal(p.Properties["golem.node.id.name"], &name) == nil && name != "" {
+	if json.Unmarshal(properties["golem.node.id.name"], &name) == nil && name != "" {
 		return name
 	}
-	return p.Issuer
+	return id
 }
 
 // grudge is what a pool has against a provider that broke deals.

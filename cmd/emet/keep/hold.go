@@ -22,12 +22,21 @@ type Hold struct {
 	shared *os.File // locked as long as one of our processes lives
 }
 
-// Take takes a directory for a keeper. If an earlier keeper was killed and its
+// Home is where a keeper has what is its own, in the directory that it holds.
+const Home = ".emet"
+
+// LockFile is the file that is locked by whoever holds a directory under a name.
+func LockFile(dir, name string) string { return filepath.Join(dir, Home, name+".lock") }
+
+// Take takes a directory for a keeper, by two files in [Home]. If an earlier keeper was killed and its
 // processes are still ending, waiting is called and they are waited for. It
 // fails with [ErrHeld] when the earlier keeper lives, or its processes do not
 // end.
 func Take(ctx context.Context, dir, name string, waiting func()) (*Hold, error) {
-	own, err := open(filepath.Join(dir, name))
+	if err := os.MkdirAll(filepath.Join(dir, Home), 0o700); err != nil {
+		return nil, err
+	}
+	own, err := open(LockFile(dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +48,7 @@ func Take(ctx context.Context, dir, name string, waiting func()) (*Hold, error) 
 	if err := errors.Join(own.Truncate(0), writeAt(own, fmt.Sprintln(os.Getpid()))); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	if h.shared, err = open(filepath.Join(dir, name+".processes")); err != nil {
+	if h.shared, err = open(LockFile(dir, name+".processes")); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	if err := h.await(ctx, dir, waiting); err != nil {

@@ -36,8 +36,11 @@ type Process struct {
 	// process was ready on they are always the same.
 	Args  func(ports []int) []string
 	Ports int
-	Env   []string // beyond our own
-	Log   string   // file for its standard error
+	// Prefer are as many ports that the process had under an earlier keeper. It
+	// gets them again if they are free.
+	Prefer []int
+	Env    []string // beyond our own
+	Log    string   // file for its standard error
 	// Stderr gets the standard error of a process without a Log, from the
 	// moment on that it is ready. What a life said before goes into the error
 	// when the process cannot live.
@@ -105,6 +108,13 @@ func (c *Child) Said() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.said
+}
+
+// Ports are those of the present life, or of the last one.
+func (c *Child) Ports() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.ports)
 }
 
 // PID is the process id of the present life, or of the last one.

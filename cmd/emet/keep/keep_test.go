@@ -145,6 +145,34 @@ func TestAKilledProcessComesBackWhereItWas(t *testing.T) {
 	}
 }
 
+func TestAProcessGetsItsOldPortsIfItCan(t *testing.T) {
+	t.Parallel()
+	ports, err := Ports(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given.Lock()
+	delete(given.ports, ports[0]) // as if another process had given it
+	given.Unlock()
+	start := func() *Child {
+		k, p := &Keeper{}, serving(t.TempDir())
+		t.Cleanup(k.Stop)
+		p.Prefer = ports
+		c, err := k.Start(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, second := start(), start() // the second finds them taken
+	if got := first.Said()["PORT"]; got != strconv.Itoa(ports[0]) || first.Ports()[0] != ports[0] {
+		t.Errorf("the first has %s, wants %d", got, ports[0])
+	}
+	if got := second.Said()["PORT"]; got == strconv.Itoa(ports[0]) || got != strconv.Itoa(second.Ports()[0]) {
+		t.Errorf("the second has %s", got)
+	}
+}
+
 func TestAProcessThatCannotLiveSaysWhy(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]Process{

@@ -59,14 +59,22 @@ func (c *Child) begin() (*exec.Cmd, *os.File, error) {
 }
 
 // choosePorts are the ports of the next life: those of the last one, if that
-// was ready, else free ones.
+// was ready, else free ones, at first the preferred.
 func (c *Child) choosePorts() ([]int, error) {
 	if c.wasReady() {
 		return c.ports, nil
 	}
-	var err error
-	c.ports, err = Ports(c.p.Ports)
-	return c.ports, err
+	ports := c.p.Prefer
+	if c.Ports() != nil || len(ports) != c.p.Ports || !claim(ports) {
+		var err error
+		if ports, err = Ports(c.p.Ports); err != nil {
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ports = ports
+	return ports, nil
 }
 
 // live waits until a life has ended and says whether it was ready.

@@ -25,17 +25,13 @@ var given struct {
 func Ports(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
-	if given.ports == nil {
-		given.ports = map[int]bool{}
-	}
 	var out []int
 	for range 2000 {
 		if len(out) == n {
 			return out, nil
 		}
 		p := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // any will do
-		if !given.ports[p] && free(p) {
-			given.ports[p] = true
+		if claimLocked(p) {
 			out = append(out, p)
 		}
 	}
@@ -43,6 +39,33 @@ func Ports(n int) ([]int, error) {
 		return nil, errors.New("no free ports between 12000 and 32000 on 127.0.0.1")
 	}
 	return out, nil
+}
+
+// claim takes certain ports, all or none.
+func claim(ports []int) bool {
+	given.Lock()
+	defer given.Unlock()
+	for i, p := range ports {
+		if !claimLocked(p) {
+			for _, taken := range ports[:i] {
+				delete(given.ports, taken)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// claimLocked takes a port, if it is free. The caller holds the lock.
+func claimLocked(port int) bool {
+	if given.ports == nil {
+		given.ports = map[int]bool{}
+	}
+	if given.ports[port] || !free(port) {
+		return false
+	}
+	given.ports[port] = true
+	return true
 }
 
 func free(port int) bool {

@@ -1,0 +1,94 @@
+package rent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/emet-node/emet/api/client"
+)
+
+// Resume opens a pool for a session whose client was cut off. All agreements
+// of the session belong to the pool: those that are still open are ended, their
+// bills are accepted as they come, and those that came before are known.
+func Resume(ctx context.Context, c *client.Client, session string, w Wish, watch func(News)) (*Pool, error) {
+	p := prepare(c, session, w, watch)
+	ids, err := c.Agreements(ctx, session)
+	if err != nil {
+		return nil, fmt.Errorf("agreements of the session: %w", err)
+	}
+	p.since = time.Unix(0, 0)
+	for _, id := range ids {
+		if err := p.recall(ctx, id); err != nil {
+			return nil, fmt.Errorf("agreement %s: %w", id, err)
+		}
+	}
+	return p.open(ctx)
+}
+
+// recall makes an agreement of the session's past one of the pool's deals.
+func (p *Pool) recall(ctx context.Context, id string) error {
+	a, err := p.c.Agreement(ctx, id)
+	if err != nil {
+		return err
+	}
+	if a.State == "Pending" { // nobody waits for its approval any more
+		p.back(ctx, id)
+		if a, err = p.c.Agreement(ctx, id); err != nil {
+			return err
+		}
+	}
+	deal := &Deal{Agreement: id, Provider: a.Offer.Provider, Name: nameIn(a.Offer.Properties, a.Offer.Provider), over: a.State != "Approved"}
+	_ = json.Unmarshal(a.Offer.Properties["golem.com.usage.vector"], &deal.Counters)
+	p.deals[id] = deal
+	if a.Approved == "" {
+		return nil // it may be billed all the same, if its approval was lost
+	}
+	activities, err := p.c.Activities(ctx, id)
+	if err != nil {
+		return err
+	}
+	if n := len(activities); n > 0 {
+		deal.Activity = activities[n-1]
+	}
+	deal.old = true
+	if deal.over {
+		deal.Usage = p.usage(ctx, deal.Activity)
+	}
+	p.order = append(p.order, deal)
+	return nil
+}
+
+// endOld ends the deals that the session's past left open.
+func (p *Pool) endOld(ctx context.Context, old *Deal) {
+	const why = "the requestor was cut off"
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if old.Activity != "" {
+		_ = p.c.DestroyActivity(ctx, old.Activity, 5*time.Second)
+	}
+	usage := p.usage(ctx, old.Activity)
+	err := insist(ctx, func() error { return p.c.Terminate(ctx, old.Agreement, why) })
+	p.mu.Lock()
+	old.Usage, old.Lost, old.over = usage, true, err == nil || client.StatusOf(err) == http.StatusGone
+	p.mu.Unlock()
+	p.watch(News{What: "ended", Provider: old.Name, Agreement: old.Agreement, Activity: old.Activity, Detail: why})
+}
+
+// usage is what is known of an activity's last counters.
+func (p *Pool) usage(ctx context.Context, activity string) (out []string) {
+	if activity == "" {
+		return nil
+	}
+	values, err := p.c.Usage(ctx, activity)
+	if err != nil {
+		return nil
+	}
+	for _, v := range values {
+		out = append(out, strconv.FormatFloat(v, 'f', -1, 64))
+	}
+	return out
+}
