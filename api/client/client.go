@@ -387,6 +387,8 @@ type Document struct {
 	TotalDue    string `json:"totalAmountDue"` // of a debit note
 	Status      string `json:"status"`
 	Platform    string `json:"paymentPlatform"`
+	// Usage is a debit note's vector of usage counters: numbers.
+	Usage json.RawMessage `json:"usageCounterVector"`
 }
 
 // Invoice reads an invoice.

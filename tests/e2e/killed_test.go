@@ -31,8 +31,9 @@ type show struct {
 
 // shown is what a demo came to.
 type shown struct {
-	Picture string
-	Deals   []struct {
+	Picture           string
+	Tiles, TilesThere int
+	Deals             []struct {
 		Agreement, Provider, Name, Invoice, Amount, Status string
 		Lost                                               bool
 	}
@@ -250,48 +251,6 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 	}
 	s.paidOnce(result)
 	s.whole()
-}
-
-// TestTheDemoIsKilled kills the one who keeps all the others: they end by
-// themselves, and the next demo in the directory says what it does with what is
-// there.
-func TestTheDemoIsKilled(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "d")
-	first := perform(t, dir)
-	first.works()
-	second := []string{"demo", "--program", built.render, "--dir", dir, "--width", "64", "--height", "64", "--tiles", "2", "--spp", "1", "--providers", "1"}
-	emet(t, nil, second...).says(t, 1, "in use by process", "--dir")
-	first.die()
-	r := emet(t, nil, second...)
-	r.says(t, 0)
-	for _, piece := range []string{"was cut off: beginning anew", "SETTLED"} {
-		if !strings.Contains(r.stdout, piece) {
-			t.Errorf("it does not say %q:\n%s", piece, r.stdout)
-		}
-	}
-	if left := first.processes(""); len(left) > 0 {
-		t.Errorf("processes are left: %v", left)
-	}
-	var owed, paid big.Int
-	for _, i := range facts[bill.InvoiceReceived](t, filepath.Join(dir, "requestor")) {
-		owed.Add(&owed, i.Amount.Wei())
-	}
-	for _, wei := range first.transfers() {
-		paid.Add(&paid, wei)
-	}
-	if owed.Sign() <= 0 || owed.Cmp(&paid) != 0 {
-		t.Errorf("%s wei were billed, %s paid", &owed, &paid)
-	}
-}
-
-// TestAKilledDemoLeavesNothing looks without another demo that would clean up.
-func TestAKilledDemoLeavesNothing(t *testing.T) {
-	t.Parallel()
-	s := perform(t, filepath.Join(t.TempDir(), "d"))
-	s.works()
-	s.die()
-	eventually(t, 30*time.Second, "all processes end", func() bool { return len(s.processes("")) == 0 })
 }
 
 // TestAnInterruptedDemoLeavesNoOrphans interrupts a demo right after one of its

@@ -3,6 +3,7 @@ package rent
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -80,6 +81,10 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 		}
 	case what == "note":
 		deal.Notes++
+		var used []float64
+		if deal.old && json.Unmarshal(d.Usage, &used) == nil && len(used) > 0 {
+			deal.Usage = texts(used)
+		}
 	default:
 		deal.Invoice, deal.Amount, deal.Status = d.InvoiceID, d.Amount, "ACCEPTED"
 	}

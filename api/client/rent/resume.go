@@ -47,12 +47,8 @@ func (p *Pool) recall(ctx context.Context, id string) error {
 	if a.Approved == "" {
 		return nil // it may be billed all the same, if its approval was lost
 	}
-	activities, err := p.c.Activities(ctx, id)
-	if err != nil {
+	if deal.Activity, err = p.activity(ctx, id); err != nil {
 		return err
-	}
-	if n := len(activities); n > 0 {
-		deal.Activity = activities[n-1]
 	}
 	deal.old = true
 	if deal.over {
@@ -62,20 +58,36 @@ func (p *Pool) recall(ctx context.Context, id string) error {
 	return nil
 }
 
+// activity is the last activity of an agreement, "" if there was none.
+func (p *Pool) activity(ctx context.Context, agreement string) (string, error) {
+	all, err := p.c.Activities(ctx, agreement)
+	if err != nil || len(all) == 0 {
+		return "", err
+	}
+	return all[len(all)-1], nil
+}
+
 // endOld ends the deals that the session's past left open.
 func (p *Pool) endOld(ctx context.Context, old *Deal) {
 	const why = "the requestor was cut off"
+	id := old.Activity
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if old.Activity != "" {
-		_ = p.c.DestroyActivity(ctx, old.Activity, 5*time.Second)
+	if id != "" {
+		_ = p.c.DestroyActivity(ctx, id, 5*time.Second)
 	}
-	usage := p.usage(ctx, old.Activity)
+	usage := p.usage(ctx, id)
 	err := insist(ctx, func() error { return p.c.Terminate(ctx, old.Agreement, why) })
+	if id == "" { // one may have been asked for, and become known since
+		id, _ = p.activity(ctx, old.Agreement)
+	}
 	p.mu.Lock()
-	old.Usage, old.Lost, old.over = usage, true, err == nil || client.StatusOf(err) == http.StatusGone
+	old.Activity, old.Lost, old.over = id, true, err == nil || client.StatusOf(err) == http.StatusGone
+	if len(usage) > 0 {
+		old.Usage = usage
+	}
 	p.mu.Unlock()
-	p.watch(News{What: "ended", Provider: old.Name, Agreement: old.Agreement, Activity: old.Activity, Detail: why})
+	p.watch(News{What: "ended", Provider: old.Name, Agreement: old.Agreement, Activity: id, Detail: why})
 }
 
 // usage is what is known of an activity's last counters.
@@ -87,6 +99,10 @@ func (p *Pool) usage(ctx context.Context, activity string) (out []string) {
 	if err != nil {
 		return nil
 	}
+	return texts(values)
+}
+
+func texts(values []float64) (out []string) {
 	for _, v := range values {
 		out = append(out, strconv.FormatFloat(v, 'f', -1, 64))
 	}
