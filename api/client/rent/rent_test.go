@@ -88,7 +88,9 @@ func TestADemandThatNobodyAnswersIsPublishedAnew(t *testing.T) {
 			n.offers = true // only who asks anew sees it
 		})
 		began := time.Now()
-		m, err := p.Rent(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		m, err := p.Rent(ctx)
 		if err != nil || m.Provider() != "pia" {
 			t.Fatal(err)
 		}
@@ -101,8 +103,8 @@ func TestADemandThatNobodyAnswersIsPublishedAnew(t *testing.T) {
 			t.Fatalf("published anew after %v", got)
 		}
 		for i, gap := range got {
-			if gap < want[i] || gap > want[i]+5*time.Second {
-				t.Errorf("publication %d after %s, want %s", i+1, gap, want[i])
+			if w := want[min(i, len(want)-1)]; gap < w || gap > w+5*time.Second {
+				t.Errorf("publication %d after %s, want %s", i+1, gap, w)
 			}
 		}
 		if len(n.gone) != len(n.demands)-1 {
