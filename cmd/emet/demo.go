@@ -318,7 +318,9 @@ func (d *demo) news(n rent.News) {
 	case "ended":
 		fmt.Fprintf(w, "%-12s agreement %s of before is ended\n", n.Provider, short(n.Agreement, 12))
 	case "settled":
-		fmt.Fprintf(w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
+		if n.Detail != "" { // else it was over nothing
+			fmt.Fprintf(w, "%-12s paid in %s\n", n.Provider, short(n.Detail, 14))
+		}
 	case "failed", "refused", "unpaid":
 		fmt.Fprintf(w, "%-12s %s: %s\n", n.Provider, n.What, printable(n.Detail))
 	}

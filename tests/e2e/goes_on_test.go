@@ -61,6 +61,10 @@ func TestTheDemoGoesOn(t *testing.T) {
 		case <-s.over:
 		case <-time.After(time.Duration(r.IntN(6000)) * time.Millisecond): // any moment is a good one
 			s.die()
+			too := s.processes("d/provider-1\x00")
+			if len(too) > 0 && r.IntN(2) == 0 { // nobody tells its exe-unit to end
+				_ = syscall.Kill(too[0], syscall.SIGKILL)
+			}
 			there = s.tiles()
 			t.Logf("the demo is killed, %d tiles are there", there)
 			s.again()
