@@ -53,7 +53,7 @@ func TestTheDemoGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s := perform(t, filepath.Join(t.TempDir(), "d"), "--json")
+	s := perform(t, filepath.Join(keptDir(t), "d"), "--json")
 	eventually(t, 90*time.Second, "some tiles are there:\n"+s.out.String(), func() bool { return s.tiles() > 3 })
 	kills, there := 2+r.IntN(2), 0
 	for range kills {

@@ -39,6 +39,21 @@ type shown struct {
 	}
 }
 
+// keptDir is a directory that can be looked at after the test.
+func keptDir(t *testing.T) string {
+	t.Helper()
+	keep := os.Getenv("E2E_KEEP")
+	if keep == "" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(keep, "demo-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(dir)
+	return dir
+}
+
 func perform(t *testing.T, dir string, more ...string) *show {
 	t.Helper()
 	mark := filepath.Join(t.TempDir(), "tmp")
@@ -224,14 +239,7 @@ func TestTheDemoSurvivesEveryKill(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	dir := t.TempDir()
-	if keep := os.Getenv("E2E_KEEP"); keep != "" { // for a look at the logs
-		if dir, err = os.MkdirTemp(keep, "demo-"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Log(dir)
-	s := perform(t, filepath.Join(dir, "d"), "--json")
+	s := perform(t, filepath.Join(keptDir(t), "d"), "--json")
 	victims := []string{"\x00devchain\x00", "d/requestor\x00", "d/provider-1\x00", "exe-unit\x00", "runtime-wasm\x00"}
 	eventually(t, time.Minute, "an exe-unit lives:\n"+s.out.String(), func() bool { return len(s.processes("exe-unit\x00")) > 0 })
 	began := time.Now()
