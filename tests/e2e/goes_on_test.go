@@ -57,9 +57,12 @@ func TestTheDemoGoesOn(t *testing.T) {
 	eventually(t, 90*time.Second, "some tiles are there:\n"+s.out.String(), func() bool { return s.tiles() > 3 })
 	kills, there := 2+r.IntN(2), 0
 	for range kills {
+		if r.IntN(2) == 0 { // not while it starts
+			eventually(t, time.Minute, "the providers live:\n"+s.out.String(), func() bool { return s.hasEnded() || len(s.processes("d/provider-2\x00")) > 0 })
+		}
 		select {
 		case <-s.over:
-		case <-time.After(time.Duration(r.IntN(6000)) * time.Millisecond): // any moment is a good one
+		case <-time.After(time.Duration(r.IntN(4000)) * time.Millisecond): // any moment is a good one
 			s.die()
 			too := s.processes("d/provider-1\x00")
 			if len(too) > 0 && r.IntN(2) == 0 { // nobody tells its exe-unit to end

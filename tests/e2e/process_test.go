@@ -148,6 +148,15 @@ func last(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // ended waits for the end and returns the exit code.
 func (p *process) ended(within time.Duration) int {
 	p.t.Helper()
