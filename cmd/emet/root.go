@@ -29,6 +29,9 @@ const (
 	exitNoDaemon = 3
 	exitNotFound = 4
 	exitRefused  = 5
+	// What evidence verify finds: a claim that is false, or one that lacks something.
+	exitDisproved = 6
+	exitMissing   = 7
 )
 
 // usageError is the caller's mistake; a hint at --help follows it.
@@ -121,7 +124,7 @@ commands, bills and payments can be read back, with their causes, for ever.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRunCommand(), newUpCommand(), newDevCommand(), newDemoCommand(), newDevchainCommand(),
-		newLogCommand(), newAgreementCommand(), newActivityCommand(), newMoneyCommand(), newProviderCommand(),
+		newLogCommand(), newEvidenceCommand(), newAgreementCommand(), newActivityCommand(), newMoneyCommand(), newProviderCommand(),
 		newReplayCommand(), newDiffCommand(), newWhyCommand(), newSimulateCommand(), newSQLCommand(), newLedgerCommand(),
 		newIDCommand(), newAppKeyCommand(), newWebhookCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(), newBenchCommand(),
 	)

@@ -163,6 +163,13 @@ func (v *Verdict) attested(a *Attestation, t Trust) error {
 	return nil
 }
 
+// LogKey is the key that a delegation of role log is for, under the name of its
+// log. It fails with [ErrAttested].
+func LogKey(d delegation.Document) (Key, error) { return logKey(d) }
+
+// Keccak is Keccak-256 over the parts in order, for digests of delegations.
+func Keccak(parts ...[]byte) []byte { return keccak(parts...) }
+
 // logKey is the key that a delegation is for. The origin must be in the name
 // of the identity that signs.
 func logKey(d delegation.Document) (Key, error) {

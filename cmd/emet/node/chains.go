@@ -140,3 +140,20 @@ func (c claims) Claimed(ctx context.Context, ref onchain.LogRef, except string) 
 	}
 	return sum, nil
 }
+
+// Inclusion returns what asks the chains at the given URLs for the proof of a
+// transaction, and what ends it.
+func Inclusion(urls map[string][]string) (ask func(context.Context, uint64, onchain.Hash) (*onchain.Inclusion, error), done func(), err error) {
+	c, err := openChains(urls)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context, id uint64, tx onchain.Hash) (*onchain.Inclusion, error) {
+		client, ok := c.byID[id]
+		if !ok {
+			_, err := c.Chain(id)
+			return nil, err
+		}
+		return client.Inclusion(ctx, tx)
+	}, c.Close, nil
+}

@@ -1,0 +1,85 @@
+package dossier
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emet-node/emet/domain/es"
+)
+
+// Redaction is a kind of content that can be withheld from a dossier.
+type Redaction struct {
+	Name  string
+	Means string
+	hides func(r es.Recorded) bool
+	meta  bool
+}
+
+// Redactions are all kinds.
+var Redactions = []Redaction{
+	{Name: "stdout", Means: "what commands wrote to their output", hides: output("stdout")},
+	{Name: "stderr", Means: "what commands wrote to their error output", hides: output("stderr")},
+	{Name: "env", Means: "scripts and commands that set an environment", hides: env},
+	{Name: "commands", Means: "all scripts and commands", hides: ofTypes("batch.exec_requested.v1", "batch.accepted.v1", "batch.command_started.v1")},
+	{Name: "transfers", Means: "what was moved from where to where", hides: ofTypes("batch.transfer_finished.v1", "activity.volume_mapped.v1")},
+	{Name: "usage", Means: "readings that no debit note names", hides: ofTypes("usage.sampled.v1")},
+	{Name: "meta", Means: "metadata of all events: sessions, keys, causes", meta: true},
+}
+
+const (
+	hideData = false
+	hideMeta = true
+)
+
+func redactions(names []string) ([]Redaction, error) {
+	var out []Redaction
+	for _, n := range names {
+		i := slices.IndexFunc(Redactions, func(r Redaction) bool { return r.Name == n })
+		if i < 0 {
+			all := make([]string, len(Redactions))
+			for i, r := range Redactions {
+				all[i] = r.Name
+			}
+			return nil, fmt.Errorf("nothing called %q can be withheld; choose of %s", n, strings.Join(all, ", "))
+		}
+		out = append(out, Redactions[i])
+	}
+	return out, nil
+}
+
+// hidden says whether data or metadata of an event is to be withheld.
+func (b *builder) hidden(r es.Recorded, meta bool) bool {
+	return slices.ContainsFunc(b.hide, func(h Redaction) bool {
+		if meta {
+			return h.meta
+		}
+		return h.hides != nil && h.hides(r) && !b.named(r)
+	})
+}
+
+// named says whether a debit note rests on a reading, which is then shown.
+func (b *builder) named(r es.Recorded) bool {
+	if !strings.HasPrefix(r.Type, "usage.") {
+		return false
+	}
+	return slices.ContainsFunc(b.events, func(n es.Recorded) bool {
+		return n.Type == "bill.note_issued.v1" && strings.Contains(string(n.Event.Data), r.ID.String())
+	})
+}
+
+func ofTypes(names ...string) func(es.Recorded) bool {
+	return func(r es.Recorded) bool { return slices.Contains(names, r.Type) }
+}
+
+func output(stream string) func(es.Recorded) bool {
+	return func(r es.Recorded) bool {
+		return r.Type == "batch.command_output.v1" && strings.Contains(string(r.Event.Data), `"stream":"`+stream+`"`)
+	}
+}
+
+// env finds an environment in scripts, in commands and in what they depended on.
+func env(r es.Recorded) bool {
+	return ofTypes("batch.exec_requested.v1", "batch.accepted.v1", "batch.command_started.v1")(r) &&
+		(strings.Contains(string(r.Event.Data), `"env":`) || strings.Contains(string(r.Event.Data), `\"env\"`))
+}

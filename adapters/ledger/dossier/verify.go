@@ -1,0 +1,390 @@
+package dossier
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emet-node/emet/adapters/ledger/verify"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/delegation"
+	"github.com/emet-node/emet/domain/ledger"
+)
+
+// Trust is what a verifier believes beforehand: at least one identity or key.
+type Trust struct {
+	Identities []identity.NodeID
+	Keys       []verify.Key
+	// Blocks are hashes of blocks that are known to be in their chain. None =
+	// the block is left for the reader to look up.
+	Blocks [][32]byte
+}
+
+// checker answers the claims about one dossier.
+type checker struct {
+	Dossier
+	trust      Trust
+	report     Report
+	vouched    []vouched
+	owner      identity.NodeID
+	key        verify.Key
+	checkpoint ledger.Checkpoint
+	facts      []fact
+	deal       deal
+}
+
+// vouched is an attestation that holds.
+type vouched struct {
+	delegation.Document
+}
+
+func (v vouched) at(t time.Time) bool { return v.ValidAt(t) == nil }
+
+// answer is the outcome of one claim.
+type answer struct {
+	verdict Verdict
+	says    string
+}
+
+func proved(format string, args ...any) answer { return answer{Proved, fmt.Sprintf(format, args...)} }
+func disproved(format string, args ...any) answer {
+	return answer{Disproved, fmt.Sprintf(format, args...)}
+}
+func missing(format string, args ...any) answer { return answer{Missing, fmt.Sprintf(format, args...)} }
+
+// Verify answers what a dossier proves to somebody who believes t.
+func Verify(b []byte, t Trust) Report {
+	d, page, err := parse(b)
+	c := &checker{Dossier: d, trust: t}
+	if err != nil {
+		c.say(ClaimContainer, disproved("%v", err))
+		for _, name := range ClaimNames[1:] {
+			c.say(name, missing("there is no whole dossier"))
+		}
+		return c.report
+	}
+	c.report.Agreement, c.report.Side = d.Agreement, d.Side
+	c.say(ClaimContainer, proved("the file is whole: %d events, %d bytes", len(d.Events), len(b)))
+	own, err := d.page()
+	c.report.Page = err == nil && string(own) == string(page)
+	c.say(ClaimKeys, c.keys())
+	c.say(ClaimLogKey, c.logKey())
+	c.say(ClaimLogSigned, c.logSigned())
+	c.say(ClaimLogEvents, c.logEvents())
+	for _, name := range ClaimNames[foundations:] {
+		if c.founded() {
+			c.say(name, c.claim(name))
+			continue
+		}
+		c.say(name, missing("it rests on what is not proved above"))
+	}
+	return c.report
+}
+
+func (c *checker) say(name string, a answer) {
+	c.report.Claims = append(c.report.Claims, Claim{Claim: name, Says: a.says, Verdict: a.verdict})
+}
+
+func (c *checker) founded() bool {
+	for _, a := range c.report.Claims[:foundations] {
+		if a.Verdict != Proved {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checker) claim(name string) answer {
+	switch name {
+	case ClaimLogStreams:
+		return c.streams()
+	case ClaimParties:
+		return c.parties()
+	case ClaimAgreementID:
+		return c.agreementID()
+	case ClaimProposals:
+		return c.proposals()
+	case ClaimRequestor:
+		return c.statements("requestor", c.deal.terms.Requestor, stageProposed, stageCommitted)
+	case ClaimProvider:
+		return c.statements("provider", c.deal.terms.Provider, stageApproved)
+	case ClaimMessages:
+		return c.messages()
+	case ClaimCommands:
+		return c.commands()
+	case ClaimNotesMonotone:
+		return c.monotone()
+	case ClaimNotesUsage:
+		return c.usage()
+	case ClaimNotesPrice:
+		return c.price()
+	case ClaimInvoice:
+		return c.invoice()
+	case ClaimAccepted:
+		return c.accepted()
+	case ClaimPaymentSigned:
+		return c.paymentSigned()
+	case ClaimPaymentAmount:
+		return c.paymentAmount()
+	case ClaimPaymentChain:
+		return c.paymentChain()
+	}
+	return c.cosigned(name)
+}
+
+// keys checks every attestation.
+func (c *checker) keys() answer {
+	last := ""
+	for i, a := range c.Attestations {
+		d, err := delegation.Parse([]byte(a.Document))
+		switch {
+		case err != nil:
+			return disproved("attestation %d: %v", i, err)
+		case d.Role != delegation.Log && d.Role != delegation.Host:
+			return disproved("attestation %d is of role %q", i, d.Role)
+		case i > 0 && a.Document <= last:
+			return disproved("attestation %d is out of order", i)
+		}
+		who, err := recoverSigner(d.Digest(verify.Keccak), a.Signature)
+		if err != nil || who != d.Identity {
+			return disproved("attestation %d is not signed by %s", i, d.Identity)
+		}
+		last = a.Document
+		c.vouched = append(c.vouched, vouched{d})
+	}
+	return proved("%d keys are vouched for by the identities that own them", len(c.vouched))
+}
+
+// logKey finds the key that counts for the log.
+func (c *checker) logKey() answer {
+	origin, _, _, err := verify.ParseCheckpoint([]byte(c.Checkpoint))
+	if err != nil {
+		return disproved("%v", err)
+	}
+	c.report.Log = origin
+	owner, ok := ownerOf(origin)
+	if !ok {
+		return disproved("%q is no log of an identity", origin)
+	}
+	c.owner = owner
+	named := c.trust.key(origin)
+	if named != nil {
+		c.key = *named
+	}
+	var late, other bool
+	for _, v := range c.vouched {
+		key, err := verify.LogKey(v.Document)
+		if err != nil || v.Subject != origin || v.Identity != owner {
+			continue
+		}
+		switch {
+		case named != nil && !named.Public.Equal(key.Public):
+			other = true
+		case !v.at(c.lastRecorded()):
+			late = true
+		case named != nil || slices.Contains(c.trust.Identities, owner):
+			c.key = key
+			return proved("%s vouches for the key of its log", owner)
+		}
+	}
+	switch {
+	case other:
+		return disproved("the owner vouches for another key than the one named")
+	case late:
+		return disproved("no attestation was valid when the last event was recorded")
+	case named != nil:
+		return proved("the log's key was named")
+	}
+	return missing("nobody who was named vouches for the log of %s", owner)
+}
+
+func (t Trust) key(origin string) *verify.Key {
+	for i := range t.Keys {
+		if t.Keys[i].Name == origin {
+			return &t.Keys[i]
+		}
+	}
+	return nil
+}
+
+// lastRecorded is when the last event says it was recorded; zero if that
+// cannot be read, which another claim tells.
+func (c *checker) lastRecorded() time.Time {
+	if len(c.Events) == 0 {
+		return time.Time{}
+	}
+	l, _ := verify.Header(c.Events[len(c.Events)-1].Header, nil, ledger.Checkpoint{}) //nolint:errcheck // see above
+	return l.Recorded
+}
+
+// ownerOf is in whose name an origin line is.
+func ownerOf(origin string) (identity.NodeID, bool) {
+	parts := strings.Split(origin, "/")
+	if len(parts) != 3 || parts[0] != "emet" || len(parts[2]) != 32 || strings.Trim(parts[2], "0123456789abcdef") != "" {
+		return "", false
+	}
+	id, err := identity.ParseNodeID(parts[1])
+	return id, err == nil && string(id) == parts[1]
+}
+
+func (c *checker) logSigned() answer {
+	if c.key.Name == "" {
+		return missing("there is no key to check it with")
+	}
+	var err error
+	if c.checkpoint, err = verify.Checkpoint([]byte(c.Checkpoint), c.key); err != nil {
+		return disproved("%v", err)
+	}
+	return proved("the log of %d events with the root %s is signed", c.checkpoint.Size, c.checkpoint.Root)
+}
+
+// logEvents checks every event by itself and reads what it says.
+func (c *checker) logEvents() answer {
+	if c.checkpoint.Note == nil {
+		return missing("there is no signed log to find them in")
+	}
+	if len(c.Events) == 0 {
+		return disproved("there is no event")
+	}
+	for i, e := range c.Events {
+		l, err := verify.Header(e.Header, c.proof(e.Inclusion), c.checkpoint)
+		if err != nil {
+			return disproved("event %d of the dossier: %v", i, err)
+		}
+		if i > 0 && l.Position <= c.facts[i-1].Position {
+			return disproved("event %d of the dossier is out of order", i)
+		}
+		f, err := c.shown(e, l)
+		if err != nil {
+			return disproved("position %d: %v", l.Position, err)
+		}
+		c.facts = append(c.facts, f)
+	}
+	c.deal = dealOf(c.facts, c.Side, c.Agreement)
+	if n := len(c.report.Withheld); n > 0 {
+		return proved("%d events are in it, with the content that they commit to; %d contents are withheld", len(c.facts), n)
+	}
+	return proved("%d events are in it, with the content that they commit to", len(c.facts))
+}
+
+// shown reads the content of an event as far as it is shown.
+func (c *checker) shown(e Event, l verify.Leaf) (fact, error) {
+	f := fact{Leaf: l}
+	withhold := func(what string) {
+		c.report.Withheld = append(c.report.Withheld, Withholds{
+			Position: uint64(l.Position), Stream: string(l.Stream), Type: l.Type, What: what,
+		})
+	}
+	if e.MetaSalt == nil {
+		if e.Meta != "" {
+			return f, fmt.Errorf("%w: metadata without a salt", ErrMalformed)
+		}
+		withhold("meta")
+	} else if err := l.Meta(e.MetaSalt, []byte(e.Meta)); err != nil {
+		return f, err
+	}
+	content := []byte(e.Data)
+	if e.Bytes != nil {
+		content = e.Bytes
+	}
+	switch {
+	case e.Data != "" && e.Bytes != nil, e.Bytes != nil && !l.Sealed, e.Bytes == nil && l.Sealed && e.DataSalt != nil:
+		return f, fmt.Errorf("%w: content of the wrong kind", ErrMalformed)
+	case e.DataSalt == nil && (len(content) > 0 || e.Key != nil):
+		return f, fmt.Errorf("%w: content without a salt", ErrMalformed)
+	case e.DataSalt == nil:
+		withhold("data")
+		return f, nil
+	}
+	if err := l.Data(e.DataSalt, content); err != nil {
+		return f, err
+	}
+	switch {
+	case !l.Sealed && e.Key != nil:
+		return f, fmt.Errorf("%w: a key for content that is not sealed", ErrMalformed)
+	case !l.Sealed:
+		f.data = content
+	case e.Key == nil:
+		withhold("key")
+	default:
+		open, err := openSealed(e.Key, l, content)
+		if err != nil {
+			return f, err
+		}
+		f.data = open
+	}
+	return f, nil
+}
+
+// streams checks that nothing is left out between the events of a stream.
+func (c *checker) streams() answer {
+	type head struct {
+		revision es.Revision
+		leaf     es.Hash
+	}
+	heads := make(map[es.Stream]head)
+	gap := ""
+	for i, f := range c.facts {
+		if i > 0 && !f.Recorded.After(c.facts[i-1].Recorded) {
+			return disproved("position %d was recorded no later than the event before it", f.Position)
+		}
+		h, begun := heads[f.Stream]
+		switch {
+		case begun && f.Revision <= h.revision, f.Revision < 0:
+			return disproved("%s: revision %d comes after %d", f.Stream, f.Revision, h.revision)
+		case !begun && f.Revision == 0 && f.PrevInStream != es.Hash{}, begun && f.Revision == h.revision+1 && f.PrevInStream != h.leaf:
+			return disproved("%s: revision %d does not continue the one before", f.Stream, f.Revision)
+		case !begun && f.Revision != 0, begun && f.Revision != h.revision+1:
+			gap = fmt.Sprintf("%s: something is left out before revision %d", f.Stream, f.Revision)
+		}
+		heads[f.Stream] = head{f.Revision, f.Hash}
+	}
+	if gap != "" {
+		return missing("%s", gap)
+	}
+	return proved("nothing is left out between the events of %d streams", len(heads))
+}
+
+func (c *checker) parties() answer {
+	switch d := c.deal; {
+	case d.proposals == 0:
+		return missing("the agreement itself is not shown")
+	case d.proposals > 1:
+		return disproved("the agreement was made %d times", d.proposals)
+	case d.id != c.Agreement:
+		return disproved("the events are about agreement %s", d.id)
+	case c.own() != c.owner:
+		return disproved("the log is kept by %s, who is not the %s", c.owner, sideName(c.Side))
+	}
+	t := c.deal.terms
+	for _, id := range c.trust.Identities {
+		if id != t.Requestor && id != t.Provider {
+			return disproved("%s is no party: the agreement is between %s and %s", id, t.Requestor, t.Provider)
+		}
+	}
+	return proved("%s buys of %s; this is the %s's log", t.Requestor, t.Provider, sideName(c.Side))
+}
+
+func sideName(side string) string {
+	if side == string(identity.Requestor) {
+		return "requestor"
+	}
+	return "provider"
+}
+
+// own and other are the parties as the agreement names them.
+func (c *checker) own() identity.NodeID {
+	if c.Side == string(identity.Requestor) {
+		return c.deal.terms.Requestor
+	}
+	return c.deal.terms.Provider
+}
+
+func (c *checker) other() identity.NodeID {
+	if c.Side == string(identity.Requestor) {
+		return c.deal.terms.Provider
+	}
+	return c.deal.terms.Requestor
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emet-node/emet/adapters/ledger"
+	"github.com/emet-node/emet/adapters/ledger/dossier"
+	"github.com/emet-node/emet/adapters/ledger/verify"
+	"github.com/emet-node/emet/cmd/emet/node"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+)
+
+func newEvidenceCommand() *cobra.Command {
+	return group("evidence", "Prove a deal to others, and check what others prove",
+		"  emet evidence create 1a2b3c… -o deal.dossier\n  emet evidence verify deal.dossier --identity 0x… --identity 0x…\n  emet evidence compare mine.dossier theirs.dossier",
+		newEvidenceCreate(), newEvidenceVerify(), newEvidenceCompare())
+}
+
+func newEvidenceCreate() *cobra.Command {
+	var kinds []string
+	for _, r := range dossier.Redactions {
+		kinds = append(kinds, fmt.Sprintf("  %-10s %s", r.Name, r.Means))
+	}
+	cmd := &cobra.Command{
+		Use: "create <agreement>", Short: "Put all that the log holds about a deal into one file", Args: cobra.ExactArgs(1),
+		Long: `create writes a dossier: the events of the deal, the proof that the signed log
+holds them, the other party's messages as they were signed, and the transfers
+with their proofs from the chain. Whoever gets the file needs nothing else to
+check it; the page index.html in it is for reading and printing.
+
+The proof does not need content that is withheld with --redact:
+` + strings.Join(kinds, "\n"),
+		Example: "  emet evidence create 1a2b3c… -o deal.dossier\n  emet evidence create 1a2b3c… --redact stdout,stderr,env -o deal.dossier",
+		RunE:    provingLog(runEvidenceCreate),
+	}
+	f := cmd.Flags()
+	f.StringP("output", "o", "", "file to write (default <beginning of the id>.dossier), - = standard output")
+	f.String("side", "", "R or P, when this node is both parties")
+	f.StringSlice("redact", nil, "what to withhold")
+	f.Bool("no-chain", false, "ask no chain for proofs of payments")
+	return cmd
+}
+
+func runEvidenceCreate(cmd *cobra.Command, args []string, r *node.Reading, l *ledger.Reader) error {
+	id, err := agreementLike(cmd.Context(), r, args[0])
+	if err != nil {
+		return err
+	}
+	c, err := configOf(cmd, nil)
+	if err != nil {
+		return err
+	}
+	f := cmd.Flags()
+	side, _ := f.GetString("side")
+	redact, _ := f.GetStringSlice("redact")
+	if side != "" && side != "R" && side != "P" {
+		return usageError{fmt.Errorf("--side %q: want R or P", side)}
+	}
+	source := dossier.Source{Log: r.Log, Ledger: l, Entry: r.Store.Entry, EventKey: r.Secrets.Vault.EventKey}
+	if none, _ := f.GetBool("no-chain"); !none {
+		ask, done, err := node.Inclusion(chainURLs(c))
+		if err != nil {
+			return err
+		}
+		defer done()
+		source.Inclusion = ask
+	}
+	built, err := dossier.Build(cmd.Context(), source, dossier.Wish{Agreement: id, Side: identity.Side(side), Redact: redact})
+	switch {
+	case errors.Is(err, dossier.ErrNoAgreement):
+		return codedError{err, exitNotFound}
+	case err != nil:
+		return err
+	}
+	b, err := built.Encode()
+	if err != nil {
+		return err
+	}
+	return writeDossier(cmd, built, b)
+}
+
+func writeDossier(cmd *cobra.Command, built dossier.Built, b []byte) error {
+	name, _ := cmd.Flags().GetString("output")
+	if name == "-" {
+		_, err := cmd.OutOrStdout().Write(b)
+		return err
+	}
+	if name == "" {
+		name = built.Agreement[:12] + ".dossier"
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d events, %d transfers, %d cosigned checkpoints, %d bytes\n",
+		name, len(built.Events), len(built.Payments), len(built.Cosigned), len(b))
+	for _, lack := range built.Lacks {
+		fmt.Fprintf(cmd.ErrOrStderr(), "not in it: %s\n", lack)
+	}
+	return nil
+}
+
+// agreementLike finds an agreement by its id or the beginning of one.
+func agreementLike(ctx context.Context, r *node.Reading, text string) (string, error) {
+	found := ""
+	for _, side := range []string{"R", "P"} {
+		prefix := "agreement-" + side + "-"
+		for e, err := range r.Store.ReadAll(ctx, 0, es.Forward, es.Filter{StreamPrefixes: []string{prefix + text}}, 0) {
+			if err != nil {
+				return "", err
+			}
+			id := strings.TrimPrefix(string(e.Stream), prefix)
+			if found != "" && found != id {
+				return "", usageError{fmt.Errorf("%q is the beginning of several agreements; give more of it", text)}
+			}
+			found = id
+		}
+	}
+	if found == "" {
+		return "", codedError{fmt.Errorf("%w: %s (emet agreement list shows all)", dossier.ErrNoAgreement, text), exitNotFound}
+	}
+	return found, nil
+}
+
+func newEvidenceVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify <file|->", Short: "Check what a dossier proves, from the file alone", Args: cobra.ExactArgs(1),
+		Long: `verify answers every claim of a dossier: ✓ proved, ✗ disproved, – missing. It
+asks no node, no network and no configuration, and believes only whom you name:
+the identities of the parties, the key of a log, and blocks that you looked up.
+Two verifiers that share no code must agree.
+
+The exit code is 0 when everything is proved, 6 when something is disproved and
+7 when nothing is disproved but something is missing.`,
+		Example: "  emet evidence verify deal.dossier --identity 0x… --identity 0x…\n  emet evidence verify deal.dossier --key \"$(emet store checkpoint --key)\" --json",
+		RunE:    runEvidenceVerify,
+	}
+	trustFlags(cmd)
+	jsonFlag(cmd)
+	return cmd
+}
+
+func trustFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSlice("identity", nil, "node id that you know to be a party (again for the other one)")
+	f.StringSlice("key", nil, "verifier key of a log, <origin>+<hash>+<base64>")
+	f.StringSlice("block", nil, "hash of a block that you know to be in its chain")
+}
+
+// believed is what the flags of a command say is to be believed.
+func believed(cmd *cobra.Command) (t dossier.Trust, err error) {
+	f := cmd.Flags()
+	ids, _ := f.GetStringSlice("identity")
+	keys, _ := f.GetStringSlice("key")
+	blocks, _ := f.GetStringSlice("block")
+	if len(ids)+len(keys) == 0 {
+		return t, usageError{errors.New("say whom you trust: --identity <node id> or --key <verifier key>")}
+	}
+	for _, text := range ids {
+		id, err := identity.ParseNodeID(text)
+		if err != nil {
+			return t, usageError{fmt.Errorf("--identity: %w", err)}
+		}
+		t.Identities = append(t.Identities, id)
+	}
+	for _, text := range keys {
+		key, err := verify.ParseKey(text)
+		if err != nil {
+			return t, usageError{fmt.Errorf("--key: %w", err)}
+		}
+		t.Keys = append(t.Keys, key)
+	}
+	for _, text := range blocks {
+		b, err := hex.DecodeString(strings.TrimPrefix(text, "0x"))
+		if err != nil || len(b) != 32 {
+			return t, usageError{fmt.Errorf("--block %q: want 0x and 64 hexadecimal digits", text)}
+		}
+		t.Blocks = append(t.Blocks, [32]byte(b))
+	}
+	return t, nil
+}
+
+// readDossier reads a file or standard input, no more than a dossier may weigh.
+func readDossier(cmd *cobra.Command, name string) ([]byte, error) {
+	in := cmd.InOrStdin()
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // only read
+		in = f
+	}
+	return io.ReadAll(io.LimitReader(in, dossier.MaxBytes+1))
+}
+
+func runEvidenceVerify(cmd *cobra.Command, args []string) error {
+	trust, err := believed(cmd)
+	if err != nil {
+		return err
+	}
+	b, err := readDossier(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	report := dossier.Verify(b, trust)
+	if asksJSON(cmd) {
+		if err := printJSON(cmd.OutOrStdout(), struct {
+			dossier.Report
+			Verdict dossier.Verdict `json:"verdict"`
+		}{report, report.Verdict()}); err != nil {
+			return err
+		}
+	} else {
+		sayReport(cmd.OutOrStdout(), args[0], report)
+	}
+	return verdictCode(report.Verdict())
+}
+
+func verdictCode(v dossier.Verdict) error {
+	switch v {
+	case dossier.Disproved:
+		return exitCode(exitDisproved)
+	case dossier.Missing:
+		return exitCode(exitMissing)
+	case dossier.Proved:
+	}
+	return nil
+}
+
+var marks = map[dossier.Verdict]string{dossier.Proved: "✓", dossier.Disproved: "✗", dossier.Missing: "–"}
+
+func sayReport(w io.Writer, name string, r dossier.Report) {
+	if r.Agreement != "" {
+		fmt.Fprintf(w, "agreement %s\nlog       %s\n\n", r.Agreement, printable(r.Log))
+	}
+	count := map[dossier.Verdict]int{}
+	for _, c := range r.Claims {
+		count[c.Verdict]++
+		fmt.Fprintf(w, "%s %-19s %s\n", marks[c.Verdict], c.Claim, printable(c.Says))
+	}
+	what := map[string]int{}
+	for _, h := range r.Withheld {
+		what[h.Type+" "+h.What]++
+	}
+	for _, k := range slices.Sorted(maps.Keys(what)) {
+		fmt.Fprintf(w, "  withheld: %d × %s\n", what[k], printable(k))
+	}
+	fmt.Fprintf(w, "\n%s: %d proved, %d disproved, %d missing\n", name, count[dossier.Proved], count[dossier.Disproved], count[dossier.Missing])
+	if !r.Page && r.Agreement != "" {
+		fmt.Fprintln(w, "The page index.html in the file was not made by this version of emet from this content: do not rely on it.")
+	}
+}
