@@ -98,3 +98,22 @@ func run(t *testing.T, args ...string) string {
 func first(pkg string) string { a, _, _ := strings.Cut(pkg, "/"); return a }
 
 func adapter(pkg string) string { return strings.Join(strings.SplitN(pkg, "/", 3)[:2], "/") }
+
+// The second verifier is worth something only while it shares nothing with the
+// first: it knows the standard library, hash functions and tree proofs.
+func TestTheSecondVerifierIsIndependent(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"golang.org/x/crypto/", "github.com/transparency-dev/merkle/"}
+	for line := range strings.Lines(run(t, "list", "-f", "{{range .Imports}}{{.}}\n{{end}}", module+"verifier")) {
+		imp := strings.TrimSpace(line)
+		if strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") && !slices.ContainsFunc(allowed, func(p string) bool { return strings.HasPrefix(imp, p) }) {
+			t.Errorf("verifier imports %s", imp)
+		}
+	}
+	for line := range strings.Lines(run(t, "list", "-deps", module+"cmd/emet-verify")) {
+		dep := strings.TrimSpace(line)
+		if strings.HasPrefix(dep, module) && dep != module+"verifier" && dep != module+"cmd/emet-verify" {
+			t.Errorf("cmd/emet-verify is linked with %s", dep)
+		}
+	}
+}

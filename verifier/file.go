@@ -1,0 +1,273 @@
+package verifier
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+)
+
+const (
+	maxFile = 32 << 20
+	maxPart = 64 << 20
+)
+
+type attestation struct {
+	Document  string `json:"document"`
+	Signature []byte `json:"signature"`
+}
+
+type file struct {
+	Agreement    string        `json:"agreement"`
+	Attestations []attestation `json:"attestations"`
+	Checkpoint   string        `json:"checkpoint"`
+	Cosigned     []cosigned    `json:"cosigned"`
+	Events       []event       `json:"events"`
+	Format       string        `json:"format"`
+	Hashes       [][]byte      `json:"hashes"`
+	Payments     []transfer    `json:"payments"`
+	Side         string        `json:"side"`
+}
+
+type cosigned struct {
+	Checkpoint  string `json:"checkpoint"`
+	Consistency []int  `json:"consistency"`
+}
+
+type event struct {
+	Bytes     []byte `json:"bytes"`
+	Data      string `json:"data"`
+	DataSalt  []byte `json:"dataSalt"`
+	Header    []byte `json:"header"`
+	Inclusion []int  `json:"inclusion"`
+	Key       []byte `json:"key"`
+	Meta      string `json:"meta"`
+	MetaSalt  []byte `json:"metaSalt"`
+}
+
+type transfer struct {
+	Chain       uint64   `json:"chain"`
+	Header      []byte   `json:"header"`
+	Index       uint64   `json:"index"`
+	Receipt     [][]byte `json:"receipt"`
+	Transaction [][]byte `json:"transaction"`
+}
+
+var errFile = errors.New("the file is not a whole dossier")
+
+// open reads a container and refuses any spelling of its content but one.
+func open(b []byte) (*file, error) {
+	if len(b) > maxFile || len(b) < 64 {
+		return nil, errFile
+	}
+	cut := len(b) - 64
+	sum := sha256.Sum256(b[:cut])
+	if string(b[cut:]) != hex.EncodeToString(sum[:]) {
+		return nil, errFile
+	}
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil || len(z.Comment) != 64 || len(z.File) != 2 || z.File[0].Name != "dossier.json" || z.File[1].Name != "index.html" {
+		return nil, errFile
+	}
+	var content []byte
+	for i, part := range z.File {
+		text, err := readPart(part)
+		if err != nil {
+			return nil, errFile
+		}
+		if i == 0 {
+			content = text
+		}
+	}
+	f := new(file)
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	if d.Decode(f) != nil || f.Format != "emet/dossier/1" || f.Side != "R" && f.Side != "P" || !bytes.Equal(f.canonical(), content) {
+		return nil, errFile
+	}
+	return f, f.lists()
+}
+
+func readPart(part *zip.File) ([]byte, error) {
+	r, err := part.Open()
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxPart+1))
+	if err == nil && len(text) > maxPart {
+		err = errFile
+	}
+	return text, errors.Join(err, r.Close())
+}
+
+// lists checks that every index names a hash.
+func (f *file) lists() error {
+	all := make([][]int, 0, len(f.Events)+len(f.Cosigned))
+	for _, e := range f.Events {
+		all = append(all, e.Inclusion)
+	}
+	for _, c := range f.Cosigned {
+		all = append(all, c.Consistency)
+	}
+	for _, h := range f.Hashes {
+		if len(h) != sha256.Size {
+			return errFile
+		}
+	}
+	for _, list := range all {
+		for _, i := range list {
+			if i < 0 || i >= len(f.Hashes) {
+				return errFile
+			}
+		}
+	}
+	return nil
+}
+
+func (f *file) hashes(list []int) [][]byte {
+	out := make([][]byte, len(list))
+	for i := range list {
+		out[i] = f.Hashes[list[i]]
+	}
+	return out
+}
+
+// writer spells canonical JSON (RFC 8785) by hand.
+type writer struct{ bytes.Buffer }
+
+// text writes a string.
+func (w *writer) text(s string) {
+	w.WriteByte('"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			w.WriteByte('\\')
+			w.WriteByte(c)
+		case c >= 0x20:
+			w.WriteByte(c)
+		case c == '\b':
+			w.WriteString(`\b`)
+		case c == '\t':
+			w.WriteString(`\t`)
+		case c == '\n':
+			w.WriteString(`\n`)
+		case c == '\f':
+			w.WriteString(`\f`)
+		case c == '\r':
+			w.WriteString(`\r`)
+		default:
+			w.WriteString(`\u00` + hex.EncodeToString([]byte{c}))
+		}
+	}
+	w.WriteByte('"')
+}
+
+func (w *writer) binary(b []byte) {
+	if b == nil {
+		w.WriteString("null")
+		return
+	}
+	w.text(base64.StdEncoding.EncodeToString(b))
+}
+
+func list[T any](w *writer, items []T, one func(T)) {
+	if items == nil {
+		w.WriteString("null")
+		return
+	}
+	w.WriteByte('[')
+	for i, item := range items {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		one(item)
+	}
+	w.WriteByte(']')
+}
+
+// object writes the fields that are there.
+type object struct {
+	w     *writer
+	comma bool
+}
+
+func (o *object) field(name string, there bool, value func()) {
+	if !there {
+		return
+	}
+	if o.comma {
+		o.w.WriteByte(',')
+	}
+	o.comma = true
+	o.w.text(name)
+	o.w.WriteByte(':')
+	value()
+}
+
+func (w *writer) object(fields func(o *object)) {
+	w.WriteByte('{')
+	fields(&object{w: w})
+	w.WriteByte('}')
+}
+
+func (o *object) text(name, s string)         { o.field(name, true, func() { o.w.text(s) }) }
+func (o *object) some(name, s string)         { o.field(name, s != "", func() { o.w.text(s) }) }
+func (o *object) bytes(name string, b []byte) { o.field(name, b != nil, func() { o.w.binary(b) }) }
+func (o *object) number(name string, n uint64) {
+	o.field(name, true, func() { o.w.WriteString(strconv.FormatUint(n, 10)) })
+}
+
+func (o *object) indexes(name string, l []int) {
+	o.field(name, l != nil, func() { list(o.w, l, func(i int) { o.w.WriteString(strconv.Itoa(i)) }) })
+}
+
+func (f *file) canonical() []byte {
+	w := new(writer)
+	w.object(func(o *object) {
+		o.text("agreement", f.Agreement)
+		o.field("attestations", f.Attestations != nil, func() {
+			list(w, f.Attestations, func(a attestation) {
+				w.object(func(o *object) {
+					o.text("document", a.Document)
+					o.field("signature", true, func() { w.binary(a.Signature) })
+				})
+			})
+		})
+		o.text("checkpoint", f.Checkpoint)
+		o.field("cosigned", f.Cosigned != nil, func() {
+			list(w, f.Cosigned, func(c cosigned) {
+				w.object(func(o *object) { o.text("checkpoint", c.Checkpoint); o.indexes("consistency", c.Consistency) })
+			})
+		})
+		o.field("events", true, func() { list(w, f.Events, func(e event) { w.object(e.fields) }) })
+		o.text("format", f.Format)
+		o.field("hashes", f.Hashes != nil, func() { list(w, f.Hashes, w.binary) })
+		o.field("payments", f.Payments != nil, func() { list(w, f.Payments, func(t transfer) { w.object(t.fields) }) })
+		o.text("side", f.Side)
+	})
+	return w.Bytes()
+}
+
+func (e event) fields(o *object) {
+	o.bytes("bytes", e.Bytes)
+	o.some("data", e.Data)
+	o.bytes("dataSalt", e.DataSalt)
+	o.field("header", true, func() { o.w.binary(e.Header) })
+	o.indexes("inclusion", e.Inclusion)
+	o.bytes("key", e.Key)
+	o.some("meta", e.Meta)
+	o.bytes("metaSalt", e.MetaSalt)
+}
+
+func (t transfer) fields(o *object) {
+	o.number("chain", t.Chain)
+	o.field("header", true, func() { o.w.binary(t.Header) })
+	o.number("index", t.Index)
+	o.field("receipt", true, func() { list(o.w, t.Receipt, o.w.binary) })
+	o.field("transaction", true, func() { list(o.w, t.Transaction, o.w.binary) })
+}
