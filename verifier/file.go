@@ -32,6 +32,7 @@ type file struct {
 	Hashes       [][]byte      `json:"hashes"`
 	Payments     []transfer    `json:"payments"`
 	Side         string        `json:"side"`
+	Signature    []byte        `json:"signature"`
 }
 
 type cosigned struct {
@@ -87,7 +88,7 @@ func open(b []byte) (*file, error) {
 	f := new(file)
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()
-	if d.Decode(f) != nil || f.Format != "emet/dossier/1" || f.Side != "R" && f.Side != "P" || !bytes.Equal(f.canonical(), content) {
+	if d.Decode(f) != nil || f.Format != "emet/dossier/1" || f.Side != "R" && f.Side != "P" || !bytes.Equal(f.canonical(f.Signature), content) {
 		return nil, errFile
 	}
 	return f, f.lists()
@@ -226,7 +227,8 @@ func (o *object) indexes(name string, l []int) {
 	o.field(name, l != nil, func() { list(o.w, l, func(i int) { o.w.WriteString(strconv.Itoa(i)) }) })
 }
 
-func (f *file) canonical() []byte {
+// canonical spells the content, with a signature or without.
+func (f *file) canonical(signature []byte) []byte {
 	w := new(writer)
 	w.object(func(o *object) {
 		o.text("agreement", f.Agreement)
@@ -249,6 +251,7 @@ func (f *file) canonical() []byte {
 		o.field("hashes", f.Hashes != nil, func() { list(w, f.Hashes, w.binary) })
 		o.field("payments", f.Payments != nil, func() { list(w, f.Payments, func(t transfer) { w.object(t.fields) }) })
 		o.text("side", f.Side)
+		o.bytes("signature", signature)
 	})
 	return w.Bytes()
 }

@@ -2,6 +2,8 @@ package verifier
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,7 +57,7 @@ type examiner struct {
 
 // Names are all claims, in the order of the answers.
 var Names = []string{
-	"container", "keys", "log.key", "log.signed", "log.events", "log.streams", "parties", "agreement.id", "agreement.proposals",
+	"container", "keys", "log.key", "log.signed", "log.events", "log.streams", "log.complete", "parties", "agreement.id", "agreement.proposals",
 	"agreement.requestor", "agreement.provider", "peer.messages", "work.commands", "notes.monotone", "notes.usage", "notes.price",
 	"invoice.amount", "bills.accepted", "payment.signed", "payment.amount", "payment.chain", "cosigned.agreement", "cosigned.bills", "cosigned.payments",
 }
@@ -75,7 +77,7 @@ func Verify(b []byte, t Trust) ([]Claim, error) {
 	}
 	answers := map[string]func() verdict{
 		"container": func() verdict { return x.container(b) }, "keys": x.attestations, "log.key": x.logKey, "log.signed": x.logSigned,
-		"log.events": x.logEvents, "log.streams": x.logStreams, "parties": x.parties, "agreement.id": x.agreementID,
+		"log.events": x.logEvents, "log.streams": x.logStreams, "log.complete": x.complete, "parties": x.parties, "agreement.id": x.agreementID,
 		"agreement.proposals": x.lastProposals, "peer.messages": x.messages, "work.commands": x.commands, "notes.monotone": x.monotone,
 		"notes.usage": x.usage, "notes.price": x.price, "invoice.amount": x.invoiceAmount, "bills.accepted": x.billsAccepted,
 		"payment.signed": x.paymentSigned, "payment.amount": x.paymentAmount, "payment.chain": x.paymentChain,
@@ -257,6 +259,18 @@ func (x *examiner) logStreams() verdict {
 	}
 	if gap {
 		return lacks("events are left out")
+	}
+	return yes
+}
+
+// complete says whether the owner stands by the whole.
+func (x *examiner) complete() verdict {
+	sum := sha256.Sum256(append([]byte("emet/dossier/1\x00"), x.canonical(nil)...))
+	switch {
+	case x.Signature == nil:
+		return lacks("the owner has not signed it")
+	case !ed25519.Verify(x.key.public, sum[:], x.Signature):
+		return no("the owner signed something else")
 	}
 	return yes
 }

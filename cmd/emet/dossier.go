@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ import (
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/verifier"
 )
 
 func newEvidenceCommand() *cobra.Command {
@@ -68,6 +71,7 @@ func runEvidenceCreate(cmd *cobra.Command, args []string, r *node.Reading, l *le
 		return usageError{fmt.Errorf("--side %q: want R or P", side)}
 	}
 	source := dossier.Source{Log: r.Log, Ledger: l, Entry: r.Store.Entry, EventKey: r.Secrets.Vault.EventKey}
+	source.Sign = ownerSigns(cmd.Context(), c, r, l)
 	if none, _ := f.GetBool("no-chain"); !none {
 		ask, done, err := node.Inclusion(chainURLs(c))
 		if err != nil {
@@ -88,6 +92,27 @@ func runEvidenceCreate(cmd *cobra.Command, args []string, r *node.Reading, l *le
 		return err
 	}
 	return writeDossier(cmd, built, b)
+}
+
+// ownerSigns signs with the key of the log, if it is here: a copy of a log may
+// come without.
+func ownerSigns(ctx context.Context, c *Config, r *node.Reading, l *ledger.Reader) func([]byte) ([]byte, error) {
+	if _, err := os.Stat(c.Dir("secrets", "log.key")); err != nil {
+		return nil
+	}
+	key, err := r.Secrets.LogKey()
+	if err != nil {
+		return nil
+	}
+	under, err := l.Checkpoint(ctx)
+	if err != nil {
+		return nil
+	}
+	public, _ := key.Public().(ed25519.PublicKey)
+	if _, err := verify.Checkpoint(under.Note, verify.Key{Name: under.Origin, Public: public}); err != nil {
+		return nil
+	}
+	return func(text []byte) ([]byte, error) { return key.Sign(nil, text, crypto.Hash(0)) }
 }
 
 func writeDossier(cmd *cobra.Command, built dossier.Built, b []byte) error {
@@ -214,6 +239,9 @@ func runEvidenceVerify(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	report := dossier.Verify(b, trust)
+	if err := secondOpinion(b, trust, report); err != nil {
+		return err
+	}
 	if asksJSON(cmd) {
 		if err := printJSON(cmd.OutOrStdout(), struct {
 			dossier.Report
@@ -225,6 +253,29 @@ func runEvidenceVerify(cmd *cobra.Command, args []string) error {
 		sayReport(cmd.OutOrStdout(), args[0], report)
 	}
 	return verdictCode(report.Verdict())
+}
+
+// secondOpinion asks the other verifier. That the two disagree is a mistake in
+// one of them, and nothing that either says counts.
+func secondOpinion(b []byte, t dossier.Trust, first dossier.Report) error {
+	trust := verifier.Trust{Blocks: t.Blocks}
+	for _, id := range t.Identities {
+		trust.Identities = append(trust.Identities, string(id))
+	}
+	for _, k := range t.Keys {
+		trust.Keys = append(trust.Keys, k.String())
+	}
+	second, err := verifier.Verify(b, trust)
+	if err != nil {
+		return err
+	}
+	for i, c := range first.Claims {
+		if s := second[i]; s.Claim != c.Claim || s.Verdict != string(c.Verdict) {
+			return codedError{fmt.Errorf("the two verifiers disagree about %s: %s (%s) and %s (%s); please report it, and do not rely on either",
+				c.Claim, c.Verdict, c.Says, s.Verdict, s.Why), exitDisproved}
+		}
+	}
+	return nil
 }
 
 func verdictCode(v dossier.Verdict) error {

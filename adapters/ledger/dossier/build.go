@@ -31,6 +31,8 @@ type Source struct {
 	// EventKey returns the key of one sealed event; nil = sealed content stays
 	// closed. It fails with [es.ErrErased].
 	EventKey func(*es.Event) ([]byte, error)
+	// Sign signs with the key of the log; nil = nobody stands by the whole.
+	Sign func(text []byte) ([]byte, error)
 	// Inclusion asks a chain for the proof of a transaction; nil = no chain can
 	// be asked.
 	Inclusion func(ctx context.Context, chainID uint64, tx onchain.Hash) (*onchain.Inclusion, error)
@@ -71,7 +73,7 @@ func Build(ctx context.Context, src Source, w Wish) (Built, error) {
 		return Built{}, err
 	}
 	b.out.Dossier = Dossier{Agreement: w.Agreement, Checkpoint: string(b.under.Note), Format: Format, Side: string(side)}
-	for _, step := range []func(context.Context) error{b.gather, b.prove, b.vouch, b.sightings, b.transfers} {
+	for _, step := range []func(context.Context) error{b.gather, b.prove, b.vouch, b.sightings, b.transfers, b.sign} {
 		if err := step(ctx); err != nil {
 			return Built{}, err
 		}
@@ -412,6 +414,19 @@ func (b *builder) transfer(ctx context.Context, doc payment.Document) (Transfer,
 		return Transfer{}, err
 	}
 	return Transfer{Chain: i.ChainID, Header: i.Header, Index: i.Index, Receipt: i.Receipt, Transaction: i.Transaction}, nil
+}
+
+// sign lets the owner stand by the dossier as a whole.
+func (b *builder) sign(context.Context) error {
+	if b.Sign == nil {
+		b.lack("the signature of the owner, who would stand by this being all")
+		return nil
+	}
+	text, err := b.out.signedText()
+	if err == nil {
+		b.out.Signature, err = b.Sign(text)
+	}
+	return err
 }
 
 // factsOf are events of an own log, which need no proof.

@@ -19,6 +19,7 @@ const (
 	ClaimLogSigned         = "log.signed"
 	ClaimLogEvents         = "log.events"
 	ClaimLogStreams        = "log.streams"
+	ClaimLogComplete       = "log.complete"
 	ClaimParties           = "parties"
 	ClaimAgreementID       = "agreement.id"
 	ClaimProposals         = "agreement.proposals"
@@ -41,7 +42,7 @@ const (
 
 // ClaimNames are all claims in order.
 var ClaimNames = []string{
-	ClaimContainer, ClaimKeys, ClaimLogKey, ClaimLogSigned, ClaimLogEvents, ClaimLogStreams, ClaimParties, ClaimAgreementID, ClaimProposals,
+	ClaimContainer, ClaimKeys, ClaimLogKey, ClaimLogSigned, ClaimLogEvents, ClaimLogStreams, ClaimLogComplete, ClaimParties, ClaimAgreementID, ClaimProposals,
 	ClaimRequestor, ClaimProvider, ClaimMessages, ClaimCommands, ClaimNotesMonotone, ClaimNotesUsage, ClaimNotesPrice, ClaimInvoice, ClaimAccepted,
 	ClaimPaymentSigned, ClaimPaymentAmount, ClaimPaymentChain, ClaimCosignedAgreement, ClaimCosignedBills, ClaimCosignedPayments,
 }

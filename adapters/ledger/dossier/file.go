@@ -46,6 +46,16 @@ type Dossier struct {
 	Hashes       [][]byte          `json:"hashes,omitzero"`
 	Payments     []Transfer        `json:"payments,omitzero"`
 	Side         string            `json:"side"` // of the owner of the log
+	// Signature is the owner's, by the key of the log, over all of the above.
+	Signature []byte `json:"signature,omitzero"`
+}
+
+// signedText is what the owner signs.
+func (d Dossier) signedText() ([]byte, error) {
+	d.Signature = nil
+	content, err := es.CanonicalJSON(d)
+	sum := sha256.Sum256(append([]byte(Format+"\x00"), content...))
+	return sum[:], err
 }
 
 // Cosigned is a checkpoint of the same log that the other party cosigned.

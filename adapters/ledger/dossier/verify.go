@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,6 +101,8 @@ func (c *checker) claim(name string) answer {
 	switch name {
 	case ClaimLogStreams:
 		return c.streams()
+	case ClaimLogComplete:
+		return c.complete()
 	case ClaimParties:
 		return c.parties()
 	case ClaimAgreementID:
@@ -345,6 +348,18 @@ func (c *checker) streams() answer {
 		return missing("%s", gap)
 	}
 	return proved("nothing is left out between the events of %d streams", len(heads))
+}
+
+// complete checks that the owner stands by the dossier as a whole.
+func (c *checker) complete() answer {
+	if c.Signature == nil {
+		return missing("the owner has not signed that this is all")
+	}
+	text, err := c.signedText()
+	if err != nil || !ed25519.Verify(c.key.Public, text, c.Signature) {
+		return disproved("it is not what the owner of the log signed")
+	}
+	return proved("the owner signed that this is all that its log of %d events holds about the deal", c.checkpoint.Size)
 }
 
 func (c *checker) parties() answer {
