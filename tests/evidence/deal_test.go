@@ -1,0 +1,543 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha3"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/trie"
+	"github.com/ethereum/go-ethereum/triedb"
+
+	"github.com/emet-node/emet/adapters/ledger/dossier"
+	"github.com/emet-node/emet/domain/activity/activity"
+	"github.com/emet-node/emet/domain/activity/batch"
+	"github.com/emet-node/emet/domain/activity/usage"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/contact"
+	"github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/domain/market"
+	"github.com/emet-node/emet/domain/market/agreement"
+	"github.com/emet-node/emet/domain/market/negotiation"
+	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/payment/pricing"
+)
+
+// cheats are the lies that a history may hold; each is what one side did wrong.
+type cheats struct {
+	terms      bool // the owner changed the price after both signed
+	otherNote  bool // a note that is not its reading
+	lowNote    bool // a note below the one before
+	overcharge bool // more than usage × price
+	invoice    bool // an invoice beyond the notes
+	acceptance bool // the other party's acceptance, made by the owner
+	proof      bool // a payment document signed by somebody else
+	payee      bool // a transfer to somebody else
+	reverted   bool // a transaction that failed
+	short      bool // a transfer over less
+	cosigner   bool // a cosignature of somebody else
+	fork       bool // a cosigned checkpoint of another history
+	wrongID    bool // an agreement under another id
+	ends       bool // a command that ended twice
+}
+
+// progress says how far a deal came.
+type progress struct {
+	activities, notes     int
+	signed, envelopes     bool
+	invoiced, accepted    bool
+	paid, chain, cosigned bool
+	noise                 int
+}
+
+// whole is a deal of which nothing is missing.
+func whole(r *rand.Rand) progress {
+	return progress{
+		activities: 1 + r.IntN(2), notes: 1 + r.IntN(3), signed: true, envelopes: true, invoiced: true, accepted: true, paid: true,
+		chain: true, cosigned: true, noise: r.IntN(6),
+	}
+}
+
+// any is an honest deal that may have stopped anywhere.
+func anyhow(r *rand.Rand) progress {
+	p := whole(r)
+	if r.IntN(3) == 0 {
+		return p
+	}
+	flip := func(b *bool) { *b = *b && r.IntN(5) > 0 }
+	flip(&p.signed)
+	flip(&p.envelopes)
+	flip(&p.invoiced)
+	flip(&p.accepted)
+	flip(&p.cosigned)
+	flip(&p.chain)
+	if r.IntN(6) == 0 {
+		p.activities, p.notes = r.IntN(3), r.IntN(2)
+	}
+	p.paid = p.accepted && r.IntN(5) > 0
+	return p
+}
+
+// world is a deal as its owner's log tells it.
+type world struct {
+	r             *rand.Rand
+	side          identity.Side
+	own, other    *party
+	buyer, seller *party
+	log           *chronicle
+	terms         agreement.Terms
+	id            string
+	how           progress
+	lies          cheats
+	prices        []string
+	transfer      *onchain.Inclusion
+	total         money.Amount
+	acts          []string
+}
+
+var parties = []*party{newParty("ada"), newParty("bob"), newParty("eve"), newParty("joe")}
+
+// newWorld makes a history of a seed.
+func newWorld(seed uint64, shape func(*rand.Rand) progress, lies cheats) *world {
+	r := rand.New(rand.NewPCG(seed, 7))
+	w := &world{r: r, side: identity.Requestor, lies: lies, how: shape(r)}
+	i := r.IntN(len(parties))
+	w.buyer, w.seller = parties[i], parties[(i+1+r.IntN(len(parties)-1))%len(parties)]
+	w.own, w.other = w.buyer, w.seller
+	if seed%2 == 1 {
+		w.side, w.own, w.other = identity.Provider, w.seller, w.buyer
+	}
+	w.log = newChronicle(w.own)
+	w.log.add(ledger.LogStream, ledger.Opened{Engine: "memory", LogID: hex.EncodeToString(w.own.logID[:])})
+	w.log.add(ledger.LogStream, ledger.KeyAttested{
+		Document: w.own.words[0].Document, Identity: string(w.own.id), LogID: hex.EncodeToString(w.own.logID[:]), Signature: w.own.words[0].Signature,
+	})
+	if w.how.envelopes {
+		w.add(es.StreamOf(contact.Category, string(w.other.id)), contact.Met{Delegations: w.other.words[1:], Node: w.other.id})
+	}
+	w.negotiate()
+	w.work()
+	w.settle()
+	return w
+}
+
+// add appends a fact, and now and then one of another story before it.
+func (w *world) add(s es.Stream, fact any) es.ID {
+	if w.r.IntN(10) < w.how.noise {
+		w.log.add(es.Stream(fmt.Sprintf("demand-%d", w.r.IntN(3))), ledger.Repaired{Detail: "noise"})
+	}
+	return w.log.add(s, fact)
+}
+
+func (w *world) hex(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(w.r.Uint32())
+	}
+	return hex.EncodeToString(b)
+}
+
+// raw is a message of the other party, unless the deal has none.
+func (w *world) raw(kind string, body any) []byte {
+	text, err := es.CanonicalJSON(body)
+	if err != nil {
+		panic(err)
+	}
+	if !w.how.envelopes {
+		return text
+	}
+	return envelope(w.other, w.own, kind, string(text), w.log.now)
+}
+
+func (w *world) stream(category string) es.Stream {
+	return es.StreamOf(category, string(w.side)+"-"+w.id)
+}
+
+func (w *world) negotiate() {
+	r := w.r
+	w.prices = []string{fmt.Sprintf("0.000%d", 1+r.IntN(9)), fmt.Sprintf("%de-5", 1+r.IntN(9)), "0.0"}
+	at := w.log.now.Add(time.Duration(r.IntN(1e9)))
+	t := agreement.Terms{
+		Created: at, DemandConstraints: "(&(golem.runtime.name=wasmtime)\n\t(x>=0.5))", DemandID: w.hex(16) + "-" + w.hex(32),
+		DemandProperties: `{"golem.com.payment.chosen-platform":"erc20-hoodi-tglm","golem.x":"<&\u2028 ż>"}`, NegotiationID: w.hex(16),
+		OfferConstraints: "()", OfferID: w.hex(16) + "-" + w.hex(32),
+		OfferProperties: `{"golem.com.pricing.model.linear.coeffs":[` + strings.Join(w.prices, ",") + `],"golem.inf.mem.gib":16.0}`,
+		ProposalID:      w.hex(32), Provider: w.seller.id, Requestor: w.buyer.id, ValidTo: at.Add(time.Hour),
+	}
+	w.terms, w.id = t, market.PairHash(t.OfferID, t.DemandID, t.Created)
+	if w.lies.wrongID {
+		w.id = w.hex(32)
+	}
+	wish := negotiation.Proposal{Constraints: t.DemandConstraints, Created: at, Expires: t.ValidTo, Properties: t.DemandProperties, ProposalID: w.hex(32)}
+	draft := negotiation.Proposal{Constraints: t.OfferConstraints, Created: at, Expires: t.ValidTo, Properties: t.OfferProperties, ProposalID: t.ProposalID}
+	first := negotiation.Proposal{Constraints: t.OfferConstraints, Created: at, Expires: t.ValidTo, Properties: "{}", ProposalID: w.hex(32)}
+	s := es.StreamOf("negotiation", t.NegotiationID)
+	w.add(s, negotiation.Opened{DemandID: t.DemandID, Initial: first, NegotiationID: t.NegotiationID, OfferID: t.OfferID, Provider: t.Provider, Requestor: t.Requestor, Side: w.side})
+	steps := []struct {
+		prev string
+		p    negotiation.Proposal
+		by   *party
+		kind string
+	}{{first.ProposalID, wish, w.buyer, "market.open"}, {wish.ProposalID, draft, w.seller, "market.counter"}}
+	for _, step := range steps {
+		if step.by == w.own {
+			w.add(s, negotiation.CounterRequested{NegotiationID: t.NegotiationID, Prev: step.prev, Proposal: step.p})
+			continue
+		}
+		body := map[string]any{"proposal": map[string]string{"constraints": step.p.Constraints, "id": step.p.ProposalID, "properties": step.p.Properties}}
+		w.add(s, negotiation.CounterReceived{NegotiationID: t.NegotiationID, Prev: step.prev, Proposal: step.p, Raw: w.raw(step.kind, body)})
+	}
+	w.agree()
+}
+
+// sign is a statement over the terms as they were agreed.
+func (w *world) sign(p *party, stage agreement.Stage) string {
+	if !w.how.signed {
+		return agreement.NoSignature
+	}
+	text, err := agreement.SigningInput(stage, w.id, w.terms)
+	if err != nil {
+		panic(err)
+	}
+	return p.statement(text)
+}
+
+func (w *world) agree() {
+	s, id := w.stream("agreement"), w.id
+	proposed, approved, committed := w.sign(w.buyer, agreement.StageProposed), w.sign(w.seller, agreement.StageApproved), w.sign(w.buyer, agreement.StageCommitted)
+	terms := w.terms
+	if w.lies.terms {
+		terms.OfferProperties = strings.Replace(terms.OfferProperties, "[0.000", "[0.001", 1)
+		w.prices[0] = strings.Replace(w.prices[0], "0.000", "0.001", 1)
+	}
+	said := func(sig string) map[string]string { return map[string]string{"agreementId": id, "signature": sig} }
+	if w.side == identity.Requestor {
+		w.add(s, agreement.Created{AgreementID: id, Side: w.side, Terms: terms})
+		w.add(s, agreement.ConfirmationRequested{AgreementID: id, Side: w.side})
+		w.add(s, agreement.Confirmed{AgreementID: id, Side: w.side, Signature: proposed})
+		w.add(s, agreement.ApprovalReceived{AgreementID: id, ApprovedAt: w.log.now, Raw: w.raw("market.approve", said(approved)), Side: w.side, Signature: approved})
+		w.add(s, agreement.CommitRequested{AgreementID: id, Side: w.side})
+		w.add(s, agreement.Approved{AgreementID: id, Side: w.side, Signature: committed})
+	} else {
+		w.add(s, agreement.Received{AgreementID: id, Raw: w.raw("market.propose_agreement", said(proposed)), Side: w.side, Signature: proposed, Terms: terms})
+		w.add(s, agreement.ApprovalRequested{AgreementID: id, ApprovedAt: w.log.now, Deadline: w.log.now, Side: w.side})
+		w.add(s, agreement.ApprovalDelivered{AgreementID: id, Side: w.side, Signature: approved})
+		w.add(s, agreement.Approved{AgreementID: id, Raw: w.raw("market.commit", said(committed)), Side: w.side, Signature: committed})
+	}
+	w.cosign()
+}
+
+// cosign lets the other party stand by the log as it is.
+func (w *world) cosign() {
+	if !w.how.cosigned {
+		return
+	}
+	size, at := w.log.size(), w.log.now.Truncate(time.Second)
+	c := w.log.checkpoint(size)
+	by := w.other
+	if w.lies.cosigner {
+		by = newParty("mallory")
+	}
+	if w.lies.fork {
+		c.Root[0] ^= 1
+		c.Note = []byte(w.own.note(size, c.Root))
+	}
+	w.log.add(es.StreamOf(contact.Category, string(w.other.id)), contact.CheckpointCosigned{
+		At: at, Attestation: w.other.words[0], By: w.other.id, Node: w.other.id, Note: by.cosign(string(c.Note), at),
+		Origin: w.own.origin(), Root: c.Root.String(), Size: size,
+	})
+}
+
+func (w *world) work() {
+	for range w.how.activities {
+		act := w.hex(16)
+		w.acts = append(w.acts, act)
+		s := es.StreamOf("activity", string(w.side)+"-"+act)
+		w.add(s, activity.Created{ActivityID: act, AgreementID: w.id, Provider: w.seller.id, Requestor: w.buyer.id, Side: w.side})
+		w.run(act)
+		w.bill(act)
+	}
+	reason := agreement.Terminated{AgreementID: w.id, By: identity.Requestor, Reason: "{}", Side: w.side}
+	if w.side == identity.Provider {
+		reason.Raw = w.raw("market.terminate", map[string]string{"agreementId": w.id, "reason": "{}"})
+	}
+	w.add(w.stream("agreement"), reason)
+}
+
+// run is one batch of commands.
+func (w *world) run(act string) {
+	id := w.hex(16)
+	s := es.Stream("batch-" + string(w.side) + "-" + act + "-" + id)
+	n := int64(1 + w.r.IntN(2))
+	w.add(s, batch.Accepted{ActivityID: act, AgreementID: w.id, BatchID: id, Commands: n, Script: `[{"run":{"env":{"A":"secret"}}}]`, Side: w.side})
+	for i := range n {
+		w.add(s, batch.CommandStarted{ActivityID: act, At: w.log.now, BatchID: id, Command: `{"run":{}}`, Index: i})
+		w.add(s, batch.CommandOutput{ActivityID: act, At: w.log.now, BatchID: id, Bytes: []byte("hello " + id), Format: batch.Str, Index: i, Stream: batch.Stdout})
+		w.add(s, batch.CommandFinished{ActivityID: act, At: w.log.now, BatchID: id, Index: i})
+		if w.lies.ends {
+			w.add(s, batch.CommandFinished{ActivityID: act, At: w.log.now, BatchID: id, Index: i, Code: 1})
+		}
+	}
+	w.add(s, batch.Closed{ActivityID: act, At: w.log.now, BatchID: id, Outcome: batch.Done})
+}
+
+func (w *world) opened() {
+	if _, ok := w.log.heads[w.stream("bill")]; ok {
+		return
+	}
+	w.add(w.stream("bill"), bill.Opened{
+		AgreementID: w.id, PayeeAddr: string(w.seller.id), PayeeID: w.seller.id, PayerAddr: string(w.buyer.id), PayerID: w.buyer.id,
+		Platform: "erc20-hoodi-tglm", Side: w.side,
+	})
+}
+
+// bill writes the debit notes of an activity.
+func (w *world) bill(act string) {
+	cpu, seconds := 0, 0
+	var last money.Amount
+	for n := range w.how.notes {
+		cpu, seconds = cpu+w.r.IntN(1e6), seconds+w.r.IntN(1e6)
+		vector := fmt.Sprintf("[%d.%06d,%de-6]", cpu/1e6, cpu%1e6, seconds)
+		reading := w.add(es.StreamOf("usage", string(w.side)+"-"+act), usage.Sampled{ActivityID: act, At: w.log.now, Source: usage.FromProcess, Vector: vector})
+		amount, err := pricing.Cost(w.prices, []string{fmt.Sprintf("%d.%06d", cpu/1e6, cpu%1e6), fmt.Sprintf("%de-6", seconds)})
+		if err != nil {
+			panic(err)
+		}
+		switch {
+		case w.lies.overcharge:
+			amount = amount.Add(money.MustParse("0.000000000000000001"))
+		case w.lies.otherNote:
+			vector, amount = "[9,9]", w.cost("9", "9")
+		case w.lies.lowNote && n > 0:
+			vector, amount = "[0,0]", money.Amount{}
+		}
+		last = amount
+		w.note(act, n, amount, vector, reading)
+	}
+	w.total = w.total.Add(last)
+}
+
+func (w *world) cost(usage ...string) money.Amount {
+	a, err := pricing.Cost(w.prices, usage)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func (w *world) note(act string, n int, amount money.Amount, vector string, reading es.ID) {
+	w.opened()
+	s, id := w.stream("bill"), w.hex(16)
+	if w.side == identity.Provider {
+		w.add(s, bill.NoteIssued{
+			ActivityID: act, AgreementID: w.id, Amount: amount, DebitNoteID: id, Nonce: n, Side: w.side, Timestamp: w.log.now,
+			UsageEventID: reading.String(), UsageVector: vector,
+		})
+	} else {
+		body := map[string]string{
+			"activityId": act, "agreementId": w.id, "debitNoteId": id, "totalAmountDue": amount.String() + strings.Repeat("0", zeros(amount)), "usageCounterVector": vector,
+		}
+		w.add(s, bill.NoteReceived{
+			ActivityID: act, AgreementID: w.id, Amount: amount, DebitNoteID: id, Nonce: n, Raw: w.raw("payment.debit_note", body), Side: w.side,
+			Timestamp: w.log.now, UsageVector: vector,
+		})
+	}
+	if w.how.accepted && w.r.IntN(4) > 0 || w.how.accepted && !w.how.invoiced {
+		w.accept(act, id, amount)
+	}
+}
+
+// zeros that may stand behind an amount without changing it.
+func zeros(a money.Amount) int {
+	if strings.Contains(a.String(), ".") {
+		return 1
+	}
+	return 0
+}
+
+func (w *world) accept(act, id string, amount money.Amount) {
+	s := w.stream("bill")
+	if w.side == identity.Requestor {
+		if act != "" {
+			w.add(s, bill.NoteAccepted{ActivityID: act, AgreementID: w.id, Amount: amount, DebitNoteID: id, Side: w.side})
+		} else {
+			w.add(s, bill.InvoiceAccepted{AgreementID: w.id, Amount: amount, InvoiceID: id, Side: w.side})
+		}
+		return
+	}
+	kind, body := "payment.accept_invoice", map[string]string{"agreementId": w.id, "amount": amount.String(), "invoiceId": id}
+	if act != "" {
+		kind, body = "payment.accept_debit_note", map[string]string{"agreementId": w.id, "amount": amount.String(), "debitNoteId": id}
+	}
+	raw := w.raw(kind, body)
+	if w.lies.acceptance {
+		text, _ := es.CanonicalJSON(body)
+		forger := *w.other
+		forger.host = w.own.host
+		raw = envelope(&forger, w.own, kind, string(text), w.log.now)
+	}
+	if act != "" {
+		w.add(s, bill.NoteAcceptedByPeer{ActivityID: act, AgreementID: w.id, Amount: amount, DebitNoteID: id, Raw: raw, Side: w.side})
+		return
+	}
+	w.add(s, bill.InvoiceAcceptedByPeer{AgreementID: w.id, Amount: amount, InvoiceID: id, Raw: raw, Side: w.side})
+}
+
+// settle writes the invoice and its payment.
+func (w *world) settle() {
+	if w.how.invoiced {
+		w.opened()
+		amount := w.total
+		if w.lies.invoice {
+			amount = amount.Add(money.MustParse("1"))
+			w.total = amount
+		}
+		s, id := w.stream("bill"), w.hex(16)
+		if w.side == identity.Provider {
+			w.add(s, bill.InvoiceIssued{ActivityIDs: w.acts, AgreementID: w.id, Amount: amount, InvoiceID: id, Side: w.side, Timestamp: w.log.now})
+		} else {
+			body := map[string]any{"activityIds": w.acts, "agreementId": w.id, "amount": amount.String(), "invoiceId": id}
+			w.add(s, bill.InvoiceReceived{
+				ActivityIDs: w.acts, AgreementID: w.id, Amount: amount, InvoiceID: id, Raw: w.raw("payment.invoice", body), Side: w.side, Timestamp: w.log.now,
+			})
+		}
+		if w.how.accepted {
+			w.accept("", id, amount)
+		}
+	}
+	w.cosign()
+	if w.how.paid && w.total.Sign() > 0 {
+		w.pay()
+	}
+	w.cosign()
+}
+
+func (w *world) pay() {
+	id := w.hex(16)
+	amount := w.total.Wei()
+	to := common.HexToAddress(string(w.seller.id))
+	if w.lies.payee {
+		to = common.HexToAddress(string(newParty("mallory").id))
+	}
+	if w.lies.short {
+		amount.Sub(amount, big.NewInt(1))
+	}
+	tx := w.mine(to, amount)
+	shares := []pay.Share{{AgreementID: w.id, Amount: w.total}}
+	if len(w.acts) > 0 && w.r.IntN(2) == 0 {
+		shares = []pay.Share{{ActivityID: w.acts[0], Amount: w.total}}
+	}
+	doc := payment.Document{
+		Amount: w.total, PayeeAddr: string(w.seller.id), PayeeID: w.seller.id, PayerAddr: string(w.buyer.id), PayerID: w.buyer.id,
+		PaymentID: id, Platform: "erc20-hoodi-tglm", Shares: shares, Timestamp: w.log.now, TxHash: tx,
+	}
+	text, err := doc.Canonical()
+	if err != nil {
+		panic(err)
+	}
+	signer := w.buyer
+	if w.lies.proof {
+		signer = w.own
+		if w.own == w.buyer {
+			signer = w.seller
+		}
+	}
+	rsv := signer.sign(sha3.Sum256(text))
+	vrs := append([]byte{rsv[64]}, rsv[:64]...)
+	paid := bill.Paid{AgreementID: w.id, PaymentID: id, Ranges: []pay.Range{}, Side: w.side, TxHash: tx}
+	if w.side == identity.Requestor {
+		w.add(w.stream("bill"), paid)
+		w.add(es.StreamOf("payment", payment.SentID(id)), payment.Signed{Canonical: text, PayeeID: w.seller.id, PaymentID: id, Shares: shares, Side: w.side, Signature: vrs})
+		return
+	}
+	s := es.StreamOf("payment", payment.ReceivedID(w.seller.id, id))
+	w.add(s, payment.Claimed{Canonical: text, PayeeID: w.seller.id, PayerID: w.buyer.id, PaymentID: id, Shares: shares, Side: w.side, Signature: vrs, TxHash: tx, Amount: w.total})
+	w.add(s, payment.Verified{BlockNumber: 5, PayeeID: w.seller.id, PaymentID: id, Side: w.side, TxHash: tx})
+	w.add(w.stream("bill"), paid)
+}
+
+var token = common.HexToAddress("0x55555555555556AcFf9C332Ed151758858bd7a26")
+
+// mine puts a transfer into a block among others.
+func (w *world) mine(to common.Address, amount *big.Int) (hash string) {
+	n := 1 + w.r.IntN(4)
+	at := w.r.IntN(n)
+	var txs types.Transactions
+	var receipts types.Receipts
+	for i := range n {
+		txs = append(txs, types.NewTx(&types.DynamicFeeTx{ChainID: big.NewInt(560048), Nonce: w.r.Uint64(), GasFeeCap: big.NewInt(9), GasTipCap: big.NewInt(1), To: &token, Value: new(big.Int)}))
+		r := &types.Receipt{Type: types.DynamicFeeTxType, Status: types.ReceiptStatusSuccessful, CumulativeGasUsed: uint64(i + 1)} //nolint:gosec // small
+		if i == at {
+			topic := func(a common.Address) common.Hash { return common.BytesToHash(a[:]) }
+			r.Logs = []*types.Log{{Address: token, Topics: []common.Hash{
+				crypto.Keccak256Hash([]byte("Transfer(address,address,uint256)")), topic(common.HexToAddress(string(w.buyer.id))), topic(to),
+			}, Data: common.LeftPadBytes(amount.Bytes(), 32)}}
+			if w.lies.reverted {
+				r.Status = types.ReceiptStatusFailed
+			}
+		}
+		receipts = append(receipts, r)
+	}
+	h := &types.Header{Difficulty: new(big.Int), Number: big.NewInt(5), GasLimit: 1, Time: 1, BaseFee: big.NewInt(1)}
+	var transaction, receipt [][]byte
+	h.TxHash, transaction = branch(txs, at)
+	h.ReceiptHash, receipt = branch(receipts, at)
+	head, err := rlp.EncodeToBytes(h)
+	if err != nil {
+		panic(err)
+	}
+	w.transfer = &onchain.Inclusion{ChainID: 560048, Header: head, Index: uint64(at), Receipt: receipt, Transaction: transaction} //nolint:gosec // small
+	return txs[at].Hash().Hex()
+}
+
+func branch(list types.DerivableList, index int) (common.Hash, [][]byte) {
+	t := trie.NewEmpty(triedb.NewDatabase(rawdb.NewMemoryDatabase(), nil))
+	types.DeriveSha(list, derive{t})
+	var way nodes
+	if err := t.Prove(rlp.AppendUint64(nil, uint64(index)), &way); err != nil { //nolint:gosec // small
+		panic(err)
+	}
+	return t.Hash(), way
+}
+
+// derive collects into a trie what types.DeriveSha hashes.
+type derive struct{ *trie.Trie }
+
+func (d derive) Reset() {}
+
+func (d derive) Update(k, v []byte) error { return d.Trie.Update(k, common.CopyBytes(v)) }
+
+type nodes [][]byte
+
+func (n *nodes) Put(_, v []byte) error { *n = append(*n, common.CopyBytes(v)); return nil }
+func (n *nodes) Delete([]byte) error   { return nil }
+
+// build makes the owner's dossier.
+func (w *world) build(redact ...string) dossier.Built {
+	src := dossier.Source{
+		Log: &es.Log{Store: w.log, Codec: registry, Sealer: w.log}, Ledger: w.log, Entry: w.log.entry, EventKey: eventKey,
+		Sign: func(text []byte) ([]byte, error) { return w.own.log.Sign(nil, text, cryptoNone) },
+	}
+	if w.how.chain && w.transfer != nil {
+		src.Inclusion = func(context.Context, uint64, onchain.Hash) (*onchain.Inclusion, error) { return w.transfer, nil }
+	}
+	b, err := dossier.Build(context.Background(), src, dossier.Wish{Agreement: w.id, Redact: redact})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
