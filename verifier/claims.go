@@ -180,7 +180,8 @@ var kindOf = map[string]string{
 	"bill.invoice_cancelled_by_peer": "payment.cancel_invoice",
 }
 
-func (x *examiner) messages() verdict {
+// readMessages checks what the other party said.
+func (x *examiner) readMessages() verdict {
 	switch {
 	case x.agreements != 1:
 		return notShown
@@ -325,7 +326,7 @@ func (x *examiner) usage() verdict {
 		}
 	}
 	if worst.is == Proved && x.Side == "R" {
-		worst = x.messages()
+		worst = x.letters()
 	}
 	return worst
 }
@@ -411,6 +412,9 @@ func (x *examiner) invoiceAmount() verdict {
 		sum.Add(sum, n.amount)
 	}
 	if sum.Cmp(invoice.amount) != 0 {
+		if x.gaps {
+			return lacks("the shown notes are not the invoice")
+		}
 		return no("the invoice is not the sum of the notes")
 	}
 	return yes
@@ -440,11 +444,15 @@ func (s story) owed() *big.Int {
 }
 
 func (x *examiner) billsAccepted() verdict {
+	hidden := false
 	for _, a := range x.accepted {
-		is := func(b bill) bool { return b.id == a.id && b.amount.Cmp(a.amount) == 0 }
-		if !slices.ContainsFunc(x.notes, is) && !slices.ContainsFunc(x.invoices, is) {
-			return no("%s was accepted, which is no shown document of that amount", a.id)
+		named := slices.DeleteFunc(slices.Concat(x.notes, x.invoices), func(b bill) bool { return b.id != a.id })
+		if hidden = hidden || len(named) == 0; len(named) > 0 && named[0].amount.Cmp(a.amount) != 0 {
+			return no("%s was accepted for another amount", a.id)
 		}
+	}
+	if hidden {
+		return lacks("a document that was accepted is not shown")
 	}
 	if x.owed() == nil {
 		return lacks("not everything that is due was accepted")

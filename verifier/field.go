@@ -41,73 +41,89 @@ func (z field) less(x field) bool {
 func (z field) zero() bool { return z == field{} }
 
 func (z field) add(x field) field {
-	var carry uint64
-	for i := range z {
-		z[i], carry = bits.Add64(z[i], x[i], carry)
-	}
-	return z.settle(carry)
+	var c uint64
+	z[0], c = bits.Add64(z[0], x[0], 0)
+	z[1], c = bits.Add64(z[1], x[1], c)
+	z[2], c = bits.Add64(z[2], x[2], c)
+	z[3], c = bits.Add64(z[3], x[3], c)
+	return z.settle(c)
 }
 
 // settle takes p off a number of four words and a carry, once at most.
 func (z field) settle(carry uint64) field {
-	if carry == 0 && z.less(prime) {
+	var y field
+	var b uint64
+	y[0], b = bits.Sub64(z[0], prime[0], 0)
+	y[1], b = bits.Sub64(z[1], prime[1], b)
+	y[2], b = bits.Sub64(z[2], prime[2], b)
+	y[3], b = bits.Sub64(z[3], prime[3], b)
+	if carry == 0 && b == 1 {
 		return z
 	}
-	var borrow uint64
-	for i := range z {
-		z[i], borrow = bits.Sub64(z[i], prime[i], borrow)
+	return y
+}
+
+func (z field) negated() field { return field{}.sub(z) }
+
+func (z field) sub(x field) field {
+	var b, c uint64
+	z[0], b = bits.Sub64(z[0], x[0], 0)
+	z[1], b = bits.Sub64(z[1], x[1], b)
+	z[2], b = bits.Sub64(z[2], x[2], b)
+	z[3], b = bits.Sub64(z[3], x[3], b)
+	if b == 0 {
+		return z
 	}
+	z[0], c = bits.Add64(z[0], prime[0], 0)
+	z[1], c = bits.Add64(z[1], prime[1], c)
+	z[2], c = bits.Add64(z[2], prime[2], c)
+	z[3], _ = bits.Add64(z[3], prime[3], c)
 	return z
 }
 
-func (z field) negated() field {
-	if z.zero() {
-		return z
-	}
-	var out field
-	var borrow uint64
-	for i := range z {
-		out[i], borrow = bits.Sub64(prime[i], z[i], borrow)
-	}
-	return out
-}
-
-func (z field) sub(x field) field { return z.add(x.negated()) }
-
 func (z field) double() field { return z.add(z) }
+
+// mac is a·b + sum + carry, which two words always hold.
+func mac(a, b, sum, carry uint64) (low, high uint64) {
+	high, low = bits.Mul64(a, b)
+	var c uint64
+	low, c = bits.Add64(low, sum, 0)
+	high += c
+	low, c = bits.Add64(low, carry, 0)
+	return low, high + c
+}
 
 // mul multiplies: eight words, of which the upper four count c times.
 func (z field) mul(x field) field {
-	var w [8]uint64
-	for i := range z {
-		var carry uint64
-		for j := range x {
-			hi, lo := bits.Mul64(z[i], x[j])
-			var c uint64
-			lo, c = bits.Add64(lo, w[i+j], 0)
-			hi += c
-			lo, c = bits.Add64(lo, carry, 0)
-			w[i+j], carry = lo, hi+c
-		}
-		w[i+4] = carry
-	}
-	var over uint64
-	low := field(w[:4])
-	for i := range low {
-		hi, lo := bits.Mul64(w[i+4], fold)
-		var c uint64
-		lo, c = bits.Add64(lo, over, 0)
-		hi += c
-		low[i], c = bits.Add64(low[i], lo, 0)
-		over = hi + c
-	}
-	hi, lo := bits.Mul64(over, fold)
+	var w0, w1, w2, w3, w4, w5, w6, w7 uint64
+	w0, w1 = mac(z[0], x[0], 0, 0)
+	w1, w2 = mac(z[0], x[1], w1, 0)
+	w2, w3 = mac(z[0], x[2], w2, 0)
+	w3, w4 = mac(z[0], x[3], w3, 0)
+	var k uint64
+	w1, k = mac(z[1], x[0], w1, 0)
+	w2, k = mac(z[1], x[1], w2, k)
+	w3, k = mac(z[1], x[2], w3, k)
+	w4, w5 = mac(z[1], x[3], w4, k)
+	w2, k = mac(z[2], x[0], w2, 0)
+	w3, k = mac(z[2], x[1], w3, k)
+	w4, k = mac(z[2], x[2], w4, k)
+	w5, w6 = mac(z[2], x[3], w5, k)
+	w3, k = mac(z[3], x[0], w3, 0)
+	w4, k = mac(z[3], x[1], w4, k)
+	w5, k = mac(z[3], x[2], w5, k)
+	w6, w7 = mac(z[3], x[3], w6, k)
+	w0, k = mac(w4, fold, w0, 0)
+	w1, k = mac(w5, fold, w1, k)
+	w2, k = mac(w6, fold, w2, k)
+	w3, k = mac(w7, fold, w3, k)
+	high, low := bits.Mul64(k, fold)
 	var c uint64
-	low[0], c = bits.Add64(low[0], lo, 0)
-	low[1], c = bits.Add64(low[1], hi, c)
-	low[2], c = bits.Add64(low[2], 0, c)
-	low[3], c = bits.Add64(low[3], 0, c)
-	return low.settle(c)
+	w0, c = bits.Add64(w0, low, 0)
+	w1, c = bits.Add64(w1, high, c)
+	w2, c = bits.Add64(w2, 0, c)
+	w3, c = bits.Add64(w3, 0, c)
+	return field{w0, w1, w2, w3}.settle(c)
 }
 
 func (z field) square() field { return z.mul(z) }

@@ -111,8 +111,8 @@ func (d document) canonical() []byte {
 	return w.Bytes()
 }
 
-// documents are those of all payments that stand, if all hold.
-func (x *examiner) documents() ([]document, verdict) {
+// readDocuments reads those of all payments that stand, if all hold.
+func (x *examiner) readDocuments() ([]document, verdict) {
 	if len(x.paid) == 0 {
 		return nil, lacks("there is no payment")
 	}

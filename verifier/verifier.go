@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -52,7 +53,12 @@ type examiner struct {
 	note   note
 	leaves []leaf
 	facts  []fact
+	gaps   bool // events of a stream are left out
 	story
+	// What several claims rest on is looked at once.
+	letters   func() verdict
+	documents func() ([]document, verdict)
+	cover     func() (uint64, verdict)
 }
 
 // Names are all claims, in the order of the answers.
@@ -68,6 +74,7 @@ const first = 5
 // Verify answers all claims. An error says that a key in t cannot be read.
 func Verify(b []byte, t Trust) ([]Claim, error) {
 	x := &examiner{trust: t}
+	x.letters, x.documents, x.cover = sync.OnceValue(x.readMessages), sync.OnceValues(x.readDocuments), sync.OnceValues(x.readCosigned)
 	for _, text := range t.Keys {
 		k, err := parseKey(text)
 		if err != nil {
@@ -78,7 +85,7 @@ func Verify(b []byte, t Trust) ([]Claim, error) {
 	answers := map[string]func() verdict{
 		"container": func() verdict { return x.container(b) }, "keys": x.attestations, "log.key": x.logKey, "log.signed": x.logSigned,
 		"log.events": x.logEvents, "log.streams": x.logStreams, "log.complete": x.complete, "parties": x.parties, "agreement.id": x.agreementID,
-		"agreement.proposals": x.lastProposals, "peer.messages": x.messages, "work.commands": x.commands, "notes.monotone": x.monotone,
+		"agreement.proposals": x.lastProposals, "peer.messages": func() verdict { return x.letters() }, "work.commands": x.commands, "notes.monotone": x.monotone,
 		"notes.usage": x.usage, "notes.price": x.price, "invoice.amount": x.invoiceAmount, "bills.accepted": x.billsAccepted,
 		"payment.signed": x.paymentSigned, "payment.amount": x.paymentAmount, "payment.chain": x.paymentChain,
 		"agreement.requestor": func() verdict { return x.statements(x.terms.Requestor, "proposed", "committed") },
@@ -145,8 +152,9 @@ func (x *examiner) logKey() verdict {
 	x.key = named
 	last := time.Time{}
 	if len(x.Events) > 0 {
-		l, _ := readLeaf(x.Events[len(x.Events)-1].Header) //nolint:errcheck // what cannot be read is told later
-		last = l.recorded
+		if l, err := readLeaf(x.Events[len(x.Events)-1].Header); err == nil {
+			last = l.recorded
+		}
 	}
 	contradicted, late := false, false
 	for _, d := range x.words {
@@ -237,7 +245,6 @@ func (e event) content(l leaf) (data []byte, ok bool) {
 
 func (x *examiner) logStreams() verdict {
 	last := map[string]leaf{}
-	gap := false
 	for i, l := range x.leaves {
 		if i > 0 && !l.recorded.After(x.leaves[i-1].recorded) {
 			return no("position %d was recorded before its predecessor", l.position)
@@ -252,12 +259,12 @@ func (x *examiner) logStreams() verdict {
 		case l.revision < want:
 			return no("%s: revision %d is out of order", l.stream, l.revision)
 		case l.revision > want:
-			gap = true
+			x.gaps = true
 		case begun && l.previous != before.hash || !begun && l.previous != [32]byte{}:
 			return no("%s: revision %d does not continue what is before it", l.stream, l.revision)
 		}
 	}
-	if gap {
+	if x.gaps {
 		return lacks("events are left out")
 	}
 	return yes
@@ -314,20 +321,26 @@ func (x *examiner) seen(group string) verdict {
 	if x.agreements != 1 {
 		return lacks("the agreement is not shown once")
 	}
-	cover := uint64(0)
-	before := uint64(0)
-	for i, c := range x.Cosigned {
-		n, err := readNote(c.Checkpoint)
-		if err != nil || !n.signed(*x.key) || n.size <= before || n.size > x.note.size || !continues(n, x.note, x.hashes(c.Consistency)) || !x.cosignedBy(n) {
-			return no("cosigned checkpoint %d does not hold", i)
-		}
-		before, cover = n.size, n.size
+	cover, v := x.cover()
+	if v.is != Proved {
+		return v
 	}
-	at, ok := x.newest[group]
-	if !ok || at >= cover {
+	if at, ok := x.newest[group]; !ok || at >= cover {
 		return lacks("no cosigned checkpoint covers it")
 	}
 	return yes
+}
+
+// readCosigned is how many events the other party stands by having seen.
+func (x *examiner) readCosigned() (cover uint64, v verdict) {
+	for i, c := range x.Cosigned {
+		n, err := readNote(c.Checkpoint)
+		if err != nil || !n.signed(*x.key) || n.size <= cover || n.size > x.note.size || !continues(n, x.note, x.hashes(c.Consistency)) || !x.cosignedBy(n) {
+			return 0, no("cosigned checkpoint %d does not hold", i)
+		}
+		cover = n.size
+	}
+	return cover, yes
 }
 
 func (x *examiner) cosignedBy(n note) bool {

@@ -84,7 +84,7 @@ func (c *checker) usage() answer {
 		return missing("the reading of note %s is not shown", lacks)
 	}
 	if c.Side == "R" {
-		if a := c.messages(); a.verdict != Proved {
+		if a := c.letters(); a.verdict != Proved {
 			return answer{a.verdict, "the notes are not shown as they were signed"}
 		}
 	}
@@ -147,6 +147,9 @@ func (c *checker) invoice() answer {
 		sum = sum.Add(n.amount)
 	}
 	if sum.Cmp(i.amount) != 0 {
+		if c.report.Of(ClaimLogStreams) != Proved {
+			return missing("the debit notes that are shown do not add up to the invoice, and something is left out")
+		}
 		return disproved("the invoice asks for %s, the debit notes for %s", i.amount, sum)
 	}
 	return proved("the invoice over %s is the sum of the last debit notes", i.amount)
@@ -175,11 +178,19 @@ func (d deal) owed() (sum money.Amount, all bool) {
 }
 
 func (c *checker) accepted() answer {
+	unseen := ""
 	all := slices.Concat(c.deal.notes, c.deal.invoices)
 	for _, a := range c.deal.accepted {
-		if !slices.ContainsFunc(all, func(d document) bool { return d.id == a.document && d.amount.Cmp(a.amount) == 0 }) {
-			return disproved("%s over %s was accepted, but there is no such document", a.document, a.amount)
+		i := slices.IndexFunc(all, func(d document) bool { return d.id == a.document })
+		switch {
+		case i < 0:
+			unseen = a.document
+		case all[i].amount.Cmp(a.amount) != 0:
+			return disproved("%s is over %s, and was accepted for %s", a.document, all[i].amount, a.amount)
 		}
+	}
+	if unseen != "" {
+		return missing("%s was accepted, but is not shown", unseen)
 	}
 	sum, ok := c.deal.owed()
 	if !ok {

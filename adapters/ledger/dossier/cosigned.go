@@ -37,8 +37,8 @@ func (c *checker) cosigned(claim string) answer {
 	return missing("%s has not cosigned a checkpoint that covers it", c.other())
 }
 
-// sightings checks all cosigned checkpoints, by size.
-func (c *checker) sightings() ([]seen, answer) {
+// readSightings checks all cosigned checkpoints, by size.
+func (c *checker) readSightings() ([]seen, answer) {
 	var out []seen
 	for i, s := range c.Cosigned {
 		p, err := verify.Checkpoint([]byte(s.Checkpoint), c.key)

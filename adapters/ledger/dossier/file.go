@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/peer"
@@ -105,7 +106,7 @@ func (d Dossier) Encode() ([]byte, error) {
 func seal(content, page []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	w.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) { return flate.NewWriter(out, flate.BestCompression) })
+	w.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) { return deflate(out), nil })
 	for _, f := range []struct {
 		name    string
 		content []byte
@@ -128,6 +129,30 @@ func seal(content, page []byte) ([]byte, error) {
 	body := out[:len(out)-sealDigits]
 	sum := sha256.Sum256(body)
 	return hex.AppendEncode(body, sum[:]), nil
+}
+
+// compressors are large and can be used again.
+var compressors = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestCompression)
+	if err != nil {
+		panic(err) // the level is none
+	}
+	return w
+}}
+
+// compressor goes back when it is closed.
+type compressor struct{ *flate.Writer }
+
+func deflate(out io.Writer) io.WriteCloser {
+	w, _ := compressors.Get().(*flate.Writer) // nothing else is there
+	w.Reset(out)
+	return compressor{w}
+}
+
+func (c compressor) Close() error {
+	err := c.Writer.Close()
+	compressors.Put(c.Writer)
+	return err
 }
 
 // Parse reads a container. It refuses all but the one spelling of its content.

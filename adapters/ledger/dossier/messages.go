@@ -119,8 +119,8 @@ var kinds = map[string][]string{
 	"bill.invoice_cancelled_by_peer": {"payment.cancel_invoice"},
 }
 
-// messages checks what the other party said against what was written down.
-func (c *checker) messages() answer {
+// readLetters checks what the other party said against what was written down.
+func (c *checker) readLetters() answer {
 	if c.deal.proposals != 1 {
 		return missing("the agreement itself is not shown once")
 	}

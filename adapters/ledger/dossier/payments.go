@@ -19,8 +19,8 @@ import (
 	"github.com/emet-node/emet/domain/payment/payment"
 )
 
-// proofs are the signed documents of the payments that stand, in order.
-func (c *checker) proofs() ([]payment.Document, answer) {
+// readDocuments returns the signed documents of the payments that stand, in order.
+func (c *checker) readDocuments() ([]payment.Document, answer) {
 	if len(c.deal.payments) == 0 {
 		return nil, missing("no payment is shown")
 	}
@@ -62,7 +62,7 @@ func (c *checker) paymentSigned() answer {
 	if c.deal.proposals != 1 {
 		return missing("the agreement itself is not shown once")
 	}
-	_, a := c.proofs()
+	_, a := c.documents()
 	return a
 }
 
@@ -71,7 +71,7 @@ func (c *checker) paymentAmount() answer {
 	if c.deal.proposals != 1 {
 		return missing("the agreement itself is not shown once")
 	}
-	documents, a := c.proofs()
+	documents, a := c.documents()
 	if a.verdict != Proved {
 		return missing("the payments are not proved")
 	}
@@ -104,7 +104,7 @@ func (c *checker) paymentChain() answer {
 	if c.deal.proposals != 1 {
 		return missing("the agreement itself is not shown once")
 	}
-	documents, a := c.proofs()
+	documents, a := c.documents()
 	if a.verdict != Proved {
 		return missing("the payments are not proved")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
@@ -12,6 +13,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/identity/delegation"
 	"github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/domain/payment/payment"
 )
 
 // Trust is what a verifier believes beforehand: at least one identity or key.
@@ -34,6 +36,10 @@ type checker struct {
 	checkpoint ledger.Checkpoint
 	facts      []fact
 	deal       deal
+	// What several claims rest on is looked at once.
+	letters   func() answer
+	documents func() ([]payment.Document, answer)
+	sightings func() ([]seen, answer)
 }
 
 // vouched is an attestation that holds.
@@ -59,6 +65,7 @@ func missing(format string, args ...any) answer { return answer{Missing, fmt.Spr
 func Verify(b []byte, t Trust) Report {
 	d, page, err := parse(b)
 	c := &checker{Dossier: d, trust: t}
+	c.letters, c.documents, c.sightings = sync.OnceValue(c.readLetters), sync.OnceValues(c.readDocuments), sync.OnceValues(c.readSightings)
 	if err != nil {
 		c.say(ClaimContainer, disproved("%v", err))
 		for _, name := range ClaimNames[1:] {
@@ -114,7 +121,7 @@ func (c *checker) claim(name string) answer {
 	case ClaimProvider:
 		return c.statements("provider", c.deal.terms.Provider, stageApproved)
 	case ClaimMessages:
-		return c.messages()
+		return c.letters()
 	case ClaimCommands:
 		return c.commands()
 	case ClaimNotesMonotone:
@@ -218,7 +225,7 @@ func (c *checker) lastRecorded() time.Time {
 	if len(c.Events) == 0 {
 		return time.Time{}
 	}
-	l, _ := verify.Header(c.Events[len(c.Events)-1].Header, nil, ledger.Checkpoint{}) //nolint:errcheck // see above
+	l, _ := verify.Header(c.Events[len(c.Events)-1].Header, nil, ledger.Checkpoint{}) //nolint:errcheck // it is in no tree of nothing
 	return l.Recorded
 }
 
@@ -236,10 +243,11 @@ func (c *checker) logSigned() answer {
 	if c.key.Name == "" {
 		return missing("there is no key to check it with")
 	}
-	var err error
-	if c.checkpoint, err = verify.Checkpoint([]byte(c.Checkpoint), c.key); err != nil {
+	under, err := verify.Checkpoint([]byte(c.Checkpoint), c.key)
+	if err != nil {
 		return disproved("%v", err)
 	}
+	c.checkpoint = under
 	return proved("the log of %d events with the root %s is signed", c.checkpoint.Size, c.checkpoint.Root)
 }
 
