@@ -109,7 +109,7 @@ func (l *Loop) Close() error {
 }
 
 // AllFeatures are what this build tells in its Hello.
-func AllFeatures() []string { return []string{"debit-note-reject"} }
+func AllFeatures() []string { return []string{"debit-note-reject", peer.FeatureCosign} }
 
 // Hand carries a request to a server in this process and its answer back, both
 // in their written form, so that no memory is shared.

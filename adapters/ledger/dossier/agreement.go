@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 
+	"github.com/emet-node/emet/adapters/ledger/verify"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market"
 	"github.com/emet-node/emet/domain/market/agreement"
@@ -75,6 +76,6 @@ func signedStatement(tag string, text []byte, signature string, signer identity.
 	if !ok || err != nil || hex.EncodeToString(sig) != digits {
 		return false
 	}
-	who, err := recoverSigner(sha256.Sum256(append([]byte(tag+"\x00"), text...)), sig)
+	who, err := verify.Recover(sha256.Sum256(append([]byte(tag+"\x00"), text...)), sig)
 	return err == nil && who == signer
 }

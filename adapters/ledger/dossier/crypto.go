@@ -7,28 +7,11 @@ import (
 	"crypto/sha256"
 	"crypto/sha3"
 	"errors"
-	"fmt"
-	"math/big"
-
-	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
-	"github.com/emet-node/emet/domain/identity"
 )
 
 var errSignature = errors.New("the signature is malformed")
-
-// recoverSigner returns who signed a digest with r‖s‖v, s in the lower half.
-func recoverSigner(digest [32]byte, rsv []byte) (identity.NodeID, error) {
-	if len(rsv) != 65 || !crypto.ValidateSignatureValues(rsv[64], new(big.Int).SetBytes(rsv[:32]), new(big.Int).SetBytes(rsv[32:64]), true) {
-		return "", errSignature
-	}
-	p, err := crypto.SigToPub(digest[:], rsv)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", errSignature, err)
-	}
-	return identity.NodeIDFrom(crypto.PubkeyToAddress(*p)), nil
-}
 
 // sha3256 is what payers sign a document by: SHA3-256, not Keccak.
 func sha3256(b []byte) [32]byte { return sha3.Sum256(b) }

@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/trie"
 
+	"github.com/emet-node/emet/adapters/ledger/verify"
 	"github.com/emet-node/emet/domain/money"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/payment"
@@ -54,7 +55,7 @@ func payer(p signedPayment) (string, error) {
 		return "", errSignature
 	}
 	rsv := append(slices.Clone(p.signature[1:]), p.signature[0])
-	who, err := recoverSigner(sha3256(p.canonical), rsv)
+	who, err := verify.Recover(sha3256(p.canonical), rsv)
 	return string(who), err
 }
 

@@ -157,7 +157,7 @@ func (c *checker) keys() answer {
 		case i > 0 && a.Document <= last:
 			return disproved("attestation %d is out of order", i)
 		}
-		who, err := recoverSigner(d.Digest(verify.Keccak), a.Signature)
+		who, err := verify.Recover(d.Digest(verify.Keccak), a.Signature)
 		if err != nil || who != d.Identity {
 			return disproved("attestation %d is not signed by %s", i, d.Identity)
 		}

@@ -26,7 +26,7 @@ import (
 
 // Services that a node offers, each with its own protocol. "net" is between
 // hosts and needs no identity.
-var services = []string{"identity", "market", "activity", "payment", "file", "net"}
+var services = []string{"identity", "market", "activity", "payment", "file", "evidence", "net"}
 
 // Net is a node's connection to the network. Create it with [New].
 type Net struct {

@@ -8,6 +8,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity/account"
 	"github.com/emet-node/emet/domain/identity/appkey"
+	"github.com/emet-node/emet/domain/identity/contact"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/demand"
 	"github.com/emet-node/emet/domain/market/inbox"
@@ -44,6 +45,7 @@ type Aggregates struct {
 	Payments     *es.Aggregate[payment.Command, payment.Event, payment.State]
 	Cycles       *es.Aggregate[cycle.Command, cycle.Event, cycle.State]
 	Providers    *es.Aggregate[agent.Command, agent.Event, agent.State]
+	Contacts     *es.Aggregate[contact.Command, contact.Event, contact.State]
 	Ops          *ops.Ops
 }
 
@@ -67,6 +69,7 @@ func newAggregates(l *es.Log) *Aggregates {
 		Payments:     es.NewAggregate(l, payment.Category, payment.Rules),
 		Cycles:       es.NewAggregate(l, cycle.Category, cycle.Rules),
 		Providers:    es.NewAggregate(l, agent.Category, agent.Rules),
+		Contacts:     es.NewAggregate(l, contact.Category, contact.Rules),
 	}
 	a.Ops = &ops.Ops{Log: l, Allocations: a.Allocations, Bills: a.Bills, Orders: a.Orders, Txs: a.Txs, Wallets: a.Wallets}
 	return a
@@ -79,6 +82,6 @@ func (a *Aggregates) router() effects.Router {
 		inbox.Category: a.Inboxes, negotiation.Category: a.Negotiations, agreement.Category: a.Agreements,
 		activity.Category: a.Activities, batch.Category: a.Batches, usage.Category: a.Usage, bill.Category: a.Bills,
 		allocation.Category: a.Allocations, wallet.Category: a.Wallets, order.Category: a.Orders, tx.Category: a.Txs,
-		payment.Category: a.Payments, cycle.Category: a.Cycles, agent.Category: a.Providers, ops.Category: a.Ops,
+		payment.Category: a.Payments, cycle.Category: a.Cycles, agent.Category: a.Providers, contact.Category: a.Contacts, ops.Category: a.Ops,
 	}
 }

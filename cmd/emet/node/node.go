@@ -17,6 +17,7 @@ import (
 	"github.com/emet-node/emet/adapters/bus"
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
+	"github.com/emet-node/emet/adapters/effects/evidence"
 	"github.com/emet-node/emet/adapters/effects/markets"
 	"github.com/emet-node/emet/adapters/effects/payments"
 	"github.com/emet-node/emet/adapters/exeunit/supervisor"
@@ -35,6 +36,7 @@ import (
 	dpayment "github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/peer"
 	"github.com/emet-node/emet/domain/saga/billing"
+	"github.com/emet-node/emet/domain/saga/cosign"
 	"github.com/emet-node/emet/domain/saga/dispatch"
 	"github.com/emet-node/emet/domain/saga/expiry"
 	"github.com/emet-node/emet/domain/saga/handshake"
@@ -71,6 +73,7 @@ type Node struct {
 	gossip   *markets.Gossip
 	limits   *markets.Limits
 	money    *payments.Effects
+	desk     *evidence.Desk
 	runner   *effects.Runner
 	sagas    *effects.Sagas
 	time     *effects.Deadlines
@@ -126,9 +129,14 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.book = offerbook.New(offerbook.Options{File: filepath.Join(n.o.Dir, "offers", "snapshot.json")})
 	n.bridge = gsb.New(n.log)
+	n.desk = &evidence.Desk{
+		Contacts: n.Contacts, Keeper: n.keeper, Local: n.people.Local, Logger: n.log,
+		Features: func(id identity.NodeID) []string { return n.peers.Features(id) },
+	}
 	if err = n.connect(ctx); err != nil {
 		return nil, err
 	}
+	n.desk.Peers = n.peers
 	n.wireMarket()
 	n.wireActivities()
 	n.wireMoney()
@@ -172,7 +180,8 @@ func (n *Node) connect(ctx context.Context) error {
 }
 
 // met tells a node that was seen again what it could not be told.
-func (n *Node) met(node identity.NodeID, _ peer.Hello) {
+func (n *Node) met(node identity.NodeID, h peer.Hello) {
+	n.desk.Met(node, h)
 	select {
 	case <-n.running:
 		n.runner.WakePeer(node)
@@ -225,6 +234,7 @@ func (n *Node) wireMoney() {
 // wireProcesses sets up what drives everything: sagas, intents, deadlines.
 func (n *Node) wireProcesses() {
 	router := n.router()
+	router[cosign.Category] = n.desk
 	settle := settlement.Config{Profile: n.chains.profile}
 	if n.o.Cycle > 0 {
 		settle.Cycle = func(payment.Platform) (interval, extra time.Duration) {
@@ -254,7 +264,7 @@ func (n *Node) wireProcesses() {
 func processes(settle settlement.Config) []es.Process {
 	return []es.Process{
 		subscription.Saga.Start(), negotiator.Saga.Start(), handshake.Saga.Start(), dispatch.Saga.Start(), termination.Saga.Start(),
-		billing.Saga.Start(), settlement.New(settle).Start(), transaction.Saga.Start(), remittance.Saga.Start(), verification.Saga.Start(),
+		billing.Saga.Start(), settlement.New(settle).Start(), transaction.Saga.Start(), remittance.Saga.Start(), verification.Saga.Start(), cosign.Saga.Start(),
 	}
 }
 
@@ -283,7 +293,7 @@ func (n *Node) inbound() peer.Handler {
 	}
 	work := &activities.Inbound{Units: n.units, LocalFiles: localFiles{n.bridge}, AliveOf: n.aliveOf}
 	money := &payments.Inbound{Effects: n.money, Activities: n.activitiesOf}
-	return effects.Merge(market.Answers(), work.Answers(), money.Answers())
+	return effects.Merge(market.Answers(), work.Answers(), money.Answers(), n.desk.Answers())
 }
 
 // Run serves until ctx ends or something that the node cannot do without fails.
@@ -317,6 +327,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.door != nil {
 		run("gRPC door", n.door.serve)
 	}
+	run("cosignatures", n.desk.Run)
 	if n.socket != nil {
 		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
 	}

@@ -1,0 +1,312 @@
+// Package evidence lets the parties of deals cosign each other's checkpoints,
+// so that neither can rewrite afterwards what the other has seen. It works
+// beside the trade: nothing waits for it, and nothing fails with it.
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/contact"
+	"github.com/emet-node/emet/domain/identity/delegation"
+	"github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/domain/peer"
+	"github.com/emet-node/emet/domain/saga/cosign"
+)
+
+// Keeper signs this node's log and checks those of others.
+type Keeper interface {
+	// Sign returns a checkpoint of all that the log holds, durable when it returns.
+	Sign(ctx context.Context) (ledger.Checkpoint, error)
+	ConsistencyProof(ctx context.Context, from, to uint64) ([]es.Hash, error)
+	RootAt(ctx context.Context, size uint64) (es.Hash, error)
+	Attestation(ctx context.Context, at time.Time) (peer.Delegation, bool, error)
+	Cosign(note []byte, at time.Time) (line string, err error)
+	Foreign(who identity.NodeID, note []byte, a peer.Delegation, at time.Time) (ledger.Checkpoint, error)
+	Continues(from, to ledger.Checkpoint, consistency [][]byte) error
+	Cosigned(who identity.NodeID, note []byte, a peer.Delegation) (time.Time, error)
+	Own(note []byte) (ledger.Checkpoint, error)
+}
+
+// Desk asks others to cosign and cosigns for them.
+type Desk struct {
+	Contacts *es.Aggregate[contact.Command, contact.Event, contact.State]
+	Keeper   Keeper
+	Peers    effects.Peers
+	// Local says whether an identity is of this node, whose log is the same one.
+	Local func(identity.NodeID) bool
+	// Features are what a node's Hello said, nil if it was never met.
+	Features func(identity.NodeID) []string
+	Logger   *slog.Logger
+	// Settle is how long steps that follow each other are gathered; 0 = 300 ms.
+	Settle time.Duration
+
+	mu     sync.Mutex
+	queue  map[identity.NodeID]identity.NodeID // who to ask, and as whom
+	wake   chan struct{}
+	hellos map[identity.NodeID]peer.Hello
+	dealt  map[identity.NodeID]bool
+	once   sync.Once
+	pace   effects.Pace
+}
+
+// How the other party is asked.
+const (
+	settleTime = 300 * time.Millisecond
+	askTime    = 5 * time.Second
+	askAgain   = time.Second     // at first, then twice as long each time
+	askLast    = 5 * time.Minute // the longest pause
+	tries      = 12              // the next step asks anyway
+	atOnce     = 4               // nodes that are asked at the same time
+	maxHellos  = 4096
+)
+
+func (d *Desk) begin() {
+	d.once.Do(func() {
+		d.queue, d.wake = make(map[identity.NodeID]identity.NodeID), make(chan struct{}, 1)
+		d.hellos, d.dealt = make(map[identity.NodeID]peer.Hello), make(map[identity.NodeID]bool)
+		d.pace.Rate, d.pace.Burst = 1, 30
+	})
+}
+
+// Handle implements effects.Handler: it notes the wish and returns at once.
+// Wishes about one node that come while it is asked are one.
+func (d *Desk) Handle(_ context.Context, _ string, cmd any, _ es.Meta) error {
+	x, ok := cmd.(cosign.Exchange)
+	if !ok {
+		return es.ErrWrongCommand
+	}
+	if d.Local(x.Other) {
+		return nil
+	}
+	d.begin()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queue[x.Other], d.dealt[x.Other] = x.Own, true
+	d.rouse()
+	return nil
+}
+
+func (d *Desk) rouse() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// Met remembers what a node said of itself.
+func (d *Desk) Met(node identity.NodeID, h peer.Hello) {
+	d.begin()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, known := d.hellos[node]; known || len(d.hellos) < maxHellos || d.dealt[node] {
+		d.hellos[node] = h
+	}
+}
+
+// Run asks until ctx ends.
+func (d *Desk) Run(ctx context.Context) error {
+	d.begin()
+	busy := make(map[identity.NodeID]bool)
+	done := make(chan identity.NodeID)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		for _, x := range d.take(busy) {
+			busy[x.Other] = true
+			wg.Go(func() {
+				d.serve(ctx, x)
+				select {
+				case done <- x.Other:
+				case <-ctx.Done():
+				}
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case node := <-done:
+			delete(busy, node)
+		}
+	}
+}
+
+// take removes wishes about nodes that are not being asked.
+func (d *Desk) take(busy map[identity.NodeID]bool) (out []cosign.Exchange) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for other, own := range d.queue {
+		if !busy[other] && len(busy)+len(out) < atOnce {
+			out = append(out, cosign.Exchange{Own: own, Other: other})
+			delete(d.queue, other)
+		}
+	}
+	return out
+}
+
+// serve asks one node until it has answered.
+func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
+	wait := d.Settle
+	if wait == 0 {
+		wait = settleTime
+	}
+	pause := askAgain
+	for range tries {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		err := d.exchange(ctx, x)
+		no, refused := effects.RefusalOf(err)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return
+		case refused && no.Code != peer.Busy && no.Code != peer.Internal:
+			d.Logger.Warn("a checkpoint was not cosigned", "by", x.Other, "error", err)
+			return
+		}
+		d.Logger.Debug("a checkpoint is offered again", "to", x.Other, "in", pause, "error", err)
+		wait, pause = pause, min(2*pause, askLast)
+	}
+}
+
+var (
+	errUnattested = errors.New("nobody vouches for the key of this log yet")
+	errAhead      = errors.New("it cosigned a longer or another log than this one: this is not the newest copy")
+)
+
+// exchange offers the newest checkpoint to one node and keeps its cosignature.
+func (d *Desk) exchange(ctx context.Context, x cosign.Exchange) error {
+	switch features := d.Features(x.Other); {
+	case features == nil:
+		return fmt.Errorf("%s was not met: %w", x.Other, peer.ErrUnreachable)
+	case !slices.Contains(features, peer.FeatureCosign):
+		return nil // it does not, and that is its right
+	}
+	if err := d.meet(ctx, x.Own, x.Other); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	word, ok, err := d.Keeper.Attestation(ctx, time.Now())
+	if err != nil || !ok {
+		return errors.Join(err, errUnattested)
+	}
+	c, err := d.Keeper.Sign(ctx)
+	if err != nil {
+		return err
+	}
+	s, _, err := d.Contacts.Load(ctx, string(x.Other))
+	if err != nil {
+		return err
+	}
+	last, _ := s.Last(c.Origin)
+	from := last.Size
+	for range 2 {
+		known, err := d.offer(ctx, x, c, word, from)
+		if known == nil || err != nil {
+			return err
+		}
+		if from, err = d.behind(ctx, x, c, known); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s does not say which checkpoint it cosigned last: %w", x.Other, peer.ErrNoAnswer)
+}
+
+// offer sends a checkpoint that continues one of from events. known is set
+// when the other one cosigned another.
+func (d *Desk) offer(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint, word peer.Delegation, from uint64) (known *peer.CheckpointKnown, err error) {
+	m := peer.CosignCheckpoint{Attestation: word, From: int64(from), Note: string(c.Note)} //nolint:gosec // below 2^53
+	if from > 0 {
+		hashes, err := d.Keeper.ConsistencyProof(ctx, from, c.Size)
+		if err != nil {
+			return nil, err
+		}
+		for i := range hashes {
+			m.Consistency = append(m.Consistency, hashes[i][:])
+		}
+	}
+	reply, err := d.Peers.Call(ctx, x.Own, x.Other, m)
+	if err != nil {
+		return nil, err
+	}
+	switch reply := reply.(type) {
+	case peer.CheckpointCosigned:
+		return nil, d.keep(ctx, x, c, reply)
+	case peer.CheckpointKnown:
+		return &reply, nil
+	}
+	return nil, fmt.Errorf("%s was answered with %s: %w", m.Kind(), reply.Kind(), peer.ErrNoAnswer)
+}
+
+// keep writes down a cosignature that holds.
+func (d *Desk) keep(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint, r peer.CheckpointCosigned) error {
+	note := string(c.Note) + r.Line
+	at, err := d.Keeper.Cosigned(x.Other, []byte(note), r.Attestation)
+	if err != nil {
+		return err
+	}
+	_, err = d.Contacts.Do(ctx, string(x.Other), contact.Cosign{CheckpointCosigned: contact.CheckpointCosigned{
+		Attestation: r.Attestation, At: at, By: x.Other, Node: x.Other, Note: note, Origin: c.Origin, Root: c.Root.String(), Size: c.Size,
+	}}, es.Meta{
+		Key: fmt.Sprintf("cosigned/%s/%d", c.Origin, c.Size), Actor: es.ActorPeer, Identity: string(x.Own), Peer: string(x.Other), Grade: es.GradeSigned,
+	})
+	return err
+}
+
+// behind is the size that the other one cosigned last, if that is ours. When
+// it is not, this log is an old or another copy of the one that was signed.
+func (d *Desk) behind(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint, known *peer.CheckpointKnown) (uint64, error) {
+	k, err := d.Keeper.Own([]byte(known.Note))
+	if err != nil {
+		return 0, fmt.Errorf("%s shows a checkpoint that this node did not sign: %w", x.Other, err)
+	}
+	if k.Size <= c.Size {
+		root, err := d.Keeper.RootAt(ctx, k.Size)
+		if err != nil {
+			return 0, err
+		}
+		if root == k.Root {
+			return k.Size, nil
+		}
+	}
+	d.Logger.Error("this log is not the newest: another node cosigned more of it; stop, and restore the newest copy",
+		"node", x.Other, "cosigned", k.Size, "here", c.Size)
+	return 0, &peer.Refusal{Code: peer.InvalidState, Text: errAhead.Error()}
+}
+
+// meet writes down which hosts speak for a node, for its messages to be proved.
+func (d *Desk) meet(ctx context.Context, own, node identity.NodeID) error {
+	d.mu.Lock()
+	h, ok := d.hellos[node]
+	d.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	var mine []peer.Delegation
+	for _, word := range h.Delegations {
+		if doc, err := delegation.Parse([]byte(word.Document)); err == nil && doc.Identity == node && doc.Role == delegation.Host {
+			mine = append(mine, word)
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(mine[len(mine)-1].Document))
+	_, err := d.Contacts.Do(ctx, string(node), contact.Meet{Delegations: mine, Features: h.Features, Node: node, Version: h.Version}, es.Meta{
+		Key: fmt.Sprintf("met/%x", sum[:8]), Actor: es.ActorPeer, Identity: string(own), Peer: string(node), Grade: es.GradeSigned,
+	})
+	return err
+}

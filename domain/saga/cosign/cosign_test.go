@@ -1,0 +1,63 @@
+package cosign_test
+
+import (
+	"testing"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/contact"
+	"github.com/emet-node/emet/domain/market/agreement"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/saga/cosign"
+)
+
+const (
+	buyer  identity.NodeID = "0x1111111111111111111111111111111111111111"
+	seller identity.NodeID = "0x2222222222222222222222222222222222222222"
+)
+
+func hear(p es.Process, at es.Position, fact any) []es.Command {
+	return p.Hear(es.Recorded{Event: es.Event{Position: at}, Data: fact})
+}
+
+func TestEachStepAsksOnce(t *testing.T) {
+	t.Parallel()
+	p := cosign.Saga.Start()
+	terms := agreement.Terms{Requestor: buyer, Provider: seller}
+	steps := []struct {
+		fact any
+		asks bool
+	}{
+		{agreement.Received{AgreementID: "a", Side: identity.Provider, Terms: terms}, false},
+		{agreement.Approved{AgreementID: "a", Side: identity.Provider}, true},
+		{bill.NoteDelivered{AgreementID: "a", Side: identity.Provider}, true},
+		{contact.CheckpointCosigned{Node: buyer, By: buyer}, false}, // or else it would never end
+		{contact.Met{Node: buyer}, false},
+		{bill.Settled{AgreementID: "a", Side: identity.Provider, Kind: pay.DebitNote}, true},
+		{payment.Claimed{PaymentID: "p", PayerID: buyer, PayeeID: seller}, false},
+		{payment.Verified{PaymentID: "p", PayeeID: seller}, true},
+		{bill.Settled{AgreementID: "a", Side: identity.Provider, Kind: pay.Invoice}, true},
+		{bill.NoteDelivered{AgreementID: "a", Side: identity.Provider}, false}, // the story is over
+	}
+	for i, step := range steps {
+		got := hear(p, es.Position(i), step.fact)
+		if (len(got) == 1) != step.asks {
+			t.Errorf("%T: %d orders", step.fact, len(got))
+			continue
+		}
+		if step.asks && got[0].Command != (cosign.Exchange{Own: seller, Other: buyer}) {
+			t.Errorf("%T asks for %+v", step.fact, got[0].Command)
+		}
+	}
+}
+
+func TestADealWithOneselfAsksNobody(t *testing.T) {
+	t.Parallel()
+	p := cosign.Saga.Start()
+	hear(p, 0, agreement.Created{AgreementID: "a", Side: identity.Requestor, Terms: agreement.Terms{Requestor: buyer, Provider: buyer}})
+	if got := hear(p, 1, agreement.Approved{AgreementID: "a", Side: identity.Requestor}); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
