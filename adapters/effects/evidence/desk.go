@@ -47,7 +47,7 @@ type Desk struct {
 	// Features are what a node's Hello said, nil if it was never met.
 	Features func(identity.NodeID) []string
 	Logger   *slog.Logger
-	// Settle is how long steps that follow each other are gathered; 0 = 300 ms.
+	// Settle is how long steps that follow each other are gathered; 0 = 100 ms.
 	Settle time.Duration
 
 	mu     sync.Mutex
@@ -61,7 +61,7 @@ type Desk struct {
 
 // How the other party is asked.
 const (
-	settleTime = 300 * time.Millisecond
+	settleTime = 100 * time.Millisecond
 	askTime    = 5 * time.Second
 	askAgain   = time.Second     // at first, then twice as long each time
 	askLast    = 5 * time.Minute // the longest pause
@@ -133,6 +133,9 @@ func (d *Desk) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			for _, x := range d.take(busy) {
+				wg.Go(func() { d.last(ctx, x) })
+			}
 			return nil
 		case <-d.wake:
 		case node := <-done:
@@ -161,9 +164,12 @@ func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
 		wait = settleTime
 	}
 	pause := askAgain
-	for range tries {
+	for try := range tries {
 		select {
 		case <-ctx.Done():
+			if try == 0 {
+				d.last(ctx, x)
+			}
 			return
 		case <-time.After(wait):
 		}
@@ -178,6 +184,18 @@ func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
 		}
 		d.Logger.Debug("a checkpoint is offered again", "to", x.Other, "in", pause, "error", err)
 		wait, pause = pause, min(2*pause, askLast)
+	}
+}
+
+// lastTime is how long a node that stops waits for cosignatures.
+const lastTime = time.Second
+
+// last asks once more before the node stops.
+func (d *Desk) last(ctx context.Context, x cosign.Exchange) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+	defer cancel()
+	if err := d.exchange(ctx, x); err != nil {
+		d.Logger.Debug("the last checkpoint was not cosigned", "by", x.Other, "error", err)
 	}
 }
 
