@@ -225,8 +225,14 @@ func (c *checker) lastRecorded() time.Time {
 	if len(c.Events) == 0 {
 		return time.Time{}
 	}
-	l, _ := verify.Header(c.Events[len(c.Events)-1].Header, nil, ledger.Checkpoint{}) //nolint:errcheck // it is in no tree of nothing
-	return l.Recorded
+	return headerOf(c.Events[len(c.Events)-1]).Recorded
+}
+
+// headerOf reads the header of an event without asking which tree it is in;
+// what cannot be read is zero.
+func headerOf(e Event) verify.Leaf {
+	l, _ := verify.Header(e.Header, nil, ledger.Checkpoint{}) //nolint:errcheck // it is in no tree of nothing
+	return l
 }
 
 // ownerOf is in whose name an origin line is.
