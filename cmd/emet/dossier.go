@@ -245,12 +245,13 @@ func runEvidenceVerify(cmd *cobra.Command, args []string) error {
 	if asksJSON(cmd) {
 		if err := printJSON(cmd.OutOrStdout(), struct {
 			dossier.Report
+			Page    bool            `json:"page"` // it is the one of this content
 			Verdict dossier.Verdict `json:"verdict"`
-		}{report, report.Verdict()}); err != nil {
+		}{report, dossier.Page(b), report.Verdict()}); err != nil {
 			return err
 		}
 	} else {
-		sayReport(cmd.OutOrStdout(), args[0], report)
+		sayReport(cmd.OutOrStdout(), args[0], report, dossier.Page(b))
 	}
 	return verdictCode(report.Verdict())
 }
@@ -291,7 +292,7 @@ func verdictCode(v dossier.Verdict) error {
 
 var marks = map[dossier.Verdict]string{dossier.Proved: "✓", dossier.Disproved: "✗", dossier.Missing: "–"}
 
-func sayReport(w io.Writer, name string, r dossier.Report) {
+func sayReport(w io.Writer, name string, r dossier.Report, page bool) {
 	if r.Agreement != "" {
 		fmt.Fprintf(w, "agreement %s\nlog       %s\n\n", r.Agreement, printable(r.Log))
 	}
@@ -308,7 +309,7 @@ func sayReport(w io.Writer, name string, r dossier.Report) {
 		fmt.Fprintf(w, "  withheld: %d × %s\n", what[k], printable(k))
 	}
 	fmt.Fprintf(w, "\n%s: %d proved, %d disproved, %d missing\n", name, count[dossier.Proved], count[dossier.Disproved], count[dossier.Missing])
-	if !r.Page && r.Agreement != "" {
+	if !page && r.Agreement != "" {
 		fmt.Fprintln(w, "The page index.html in the file was not made by this version of emet from this content: do not rely on it.")
 	}
 }

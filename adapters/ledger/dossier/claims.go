@@ -59,14 +59,11 @@ type Claim struct {
 
 // Report is what a dossier proves.
 type Report struct {
-	Agreement string  `json:"agreement,omitzero"`
-	Claims    []Claim `json:"claims"`
-	Log       string  `json:"log,omitzero"` // origin of the log
-	// Page says whether the page is the one of this content and this build;
-	// it is no claim, since a page proves nothing.
-	Page     bool        `json:"page"`
-	Side     string      `json:"side,omitzero"`
-	Withheld []Withholds `json:"withheld,omitzero"`
+	Agreement string      `json:"agreement,omitzero"`
+	Claims    []Claim     `json:"claims"`
+	Log       string      `json:"log,omitzero"` // origin of the log
+	Side      string      `json:"side,omitzero"`
+	Withheld  []Withholds `json:"withheld,omitzero"`
 }
 
 // Withholds names content that a dossier does not show.

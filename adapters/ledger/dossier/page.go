@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"html"
 	"html/template"
 	"strings"
 	"time"
@@ -23,13 +24,31 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 type sheet struct {
 	Agreement, Log, Side, Requestor, Provider string
 	Size                                      uint64
-	Notes, Bills, Payments, Cosigned          []row
-	Events                                    []row
+	Notes, Bills, Payments, Cosigned, Events  rows
 	Withheld                                  int
 }
 
-// row is one line of a table.
-type row []string
+// row is one line of a table, rows the rest of the table below its head.
+type (
+	row  []string
+	rows []row
+)
+
+// HTML is what stands in the page. It is written by hand: a dossier has many
+// cells, and a template takes its time for each.
+func (r rows) HTML() template.HTML {
+	var b strings.Builder
+	b.WriteString("<tbody>")
+	for _, cells := range r {
+		b.WriteString("<tr>")
+		for _, text := range cells {
+			b.WriteString("<td>" + html.EscapeString(text) + "</td>")
+		}
+		b.WriteString("</tr>\n")
+	}
+	b.WriteString("</tbody></table>")
+	return template.HTML(b.String()) //nolint:gosec // every text is escaped
+}
 
 // page renders the content for people.
 func (d Dossier) page() ([]byte, error) {

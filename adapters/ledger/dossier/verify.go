@@ -63,7 +63,7 @@ func missing(format string, args ...any) answer { return answer{Missing, fmt.Spr
 
 // Verify answers what a dossier proves to somebody who believes t.
 func Verify(b []byte, t Trust) Report {
-	d, page, err := parse(b)
+	d, _, err := parse(b)
 	c := &checker{Dossier: d, trust: t}
 	c.letters, c.documents, c.sightings = sync.OnceValue(c.readLetters), sync.OnceValues(c.readDocuments), sync.OnceValues(c.readSightings)
 	if err != nil {
@@ -75,8 +75,6 @@ func Verify(b []byte, t Trust) Report {
 	}
 	c.report.Agreement, c.report.Side = d.Agreement, d.Side
 	c.say(ClaimContainer, proved("the file is whole: %d events, %d bytes", len(d.Events), len(b)))
-	own, err := d.page()
-	c.report.Page = err == nil && string(own) == string(page)
 	c.say(ClaimKeys, c.keys())
 	c.say(ClaimLogKey, c.logKey())
 	c.say(ClaimLogSigned, c.logSigned())
@@ -89,6 +87,17 @@ func Verify(b []byte, t Trust) Report {
 		c.say(name, missing("it rests on what is not proved above"))
 	}
 	return c.report
+}
+
+// Page says whether the page in a container is the one that this build makes
+// of its content. It is no claim, since a page proves nothing.
+func Page(b []byte) bool {
+	d, page, err := parse(b)
+	if err != nil {
+		return false
+	}
+	own, err := d.page()
+	return err == nil && string(own) == string(page)
 }
 
 func (c *checker) say(name string, a answer) {
