@@ -284,8 +284,10 @@ func (d *Desk) keep(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint,
 	return err
 }
 
-// behind is the size that the other one cosigned last, if that is ours. When
-// it is not, this log is an old or another copy of the one that was signed.
+// behind is the size that the other one cosigned last. When that is not of this
+// log, this is an old or another copy of the one that was signed: the operator
+// is told, and what there is is offered all the same, so that the other one
+// sees it too.
 func (d *Desk) behind(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint, known *peer.CheckpointKnown) (uint64, error) {
 	k, err := d.Keeper.Own([]byte(known.Note))
 	if err != nil {
@@ -293,15 +295,15 @@ func (d *Desk) behind(ctx context.Context, x cosign.Exchange, c ledger.Checkpoin
 	}
 	if k.Size <= c.Size {
 		root, err := d.Keeper.RootAt(ctx, k.Size)
-		if err != nil {
-			return 0, err
-		}
-		if root == k.Root {
-			return k.Size, nil
+		if err != nil || root == k.Root {
+			return k.Size, err
 		}
 	}
 	d.Logger.Error("this log is not the newest: another node cosigned more of it; stop, and restore the newest copy",
 		"node", x.Other, "cosigned", k.Size, "here", c.Size)
+	if k.Size <= c.Size {
+		return k.Size, nil
+	}
 	return 0, &peer.Refusal{Code: peer.InvalidState, Text: errAhead.Error()}
 }
 

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// finish ends a deal, pays for it, and waits until both sides have the proof.
+func (d *deal) finish(m *market) {
+	d.t.Helper()
+	if err := d.c.DestroyActivity(d.t.Context(), d.activity, 15*time.Second); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.c.Terminate(d.t.Context(), d.agreement, "Finished"); err != nil {
+		d.t.Fatal(err)
+	}
+	id := d.bill(30 * time.Second)
+	doc, err := d.c.Invoice(d.t.Context(), id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.c.Accept(d.t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
+		d.t.Fatal(err)
+	}
+	eventually(d.t, time.Minute, "the provider finds its payment", func() bool {
+		doc, err := m.providers[0].client().Invoice(d.t.Context(), id)
+		return err == nil && doc.Status == "SETTLED"
+	})
+}
+
+// shows checks the exit code and that every piece of text was printed.
+func (r result) shows(t *testing.T, code int, pieces ...string) {
+	t.Helper()
+	r.says(t, code)
+	for _, p := range pieces {
+		if !strings.Contains(r.stdout, p) {
+			t.Errorf("it does not show %q:\n%s", p, r.stdout)
+		}
+	}
+}
+
+// facts counts the facts of a type in a log.
+func facts(t *testing.T, dir, typ string) []map[string]any {
+	t.Helper()
+	r := emet(t, nil, "log", "list", "-d", dir, "--type", typ, "--limit", "0", "--json")
+	var out []map[string]any
+	for line := range strings.Lines(r.stdout) {
+		var fact map[string]any
+		if json.Unmarshal([]byte(line), &fact) == nil {
+			out = append(out, fact)
+		}
+	}
+	return out
+}
+
+// A deal over the network and the chain is proved to somebody who has two
+// files and two node ids, and knows nothing else.
+func TestADealIsProvedToOthers(t *testing.T) {
+	t.Parallel()
+	m := newMarket(t, 1)
+	d := strike(t, m.requestor.client(), wish{image: image(t), budget: "1"})
+	d.start()
+	if r := d.do(guest("args", "a secret of the guest")); r[len(r)-1].Result != "Ok" {
+		t.Fatalf("%+v", r)
+	}
+	d.finish(m)
+	me, err := m.requestor.client().Me(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := []string{"--identity", me.Identity, "--identity", d.provider}
+	files := map[string]string{"requestor": "", "provider-0": ""}
+	for name := range files {
+		file := filepath.Join(m.dir, name+".dossier")
+		files[name] = file
+		eventually(t, 30*time.Second, name+" can prove everything", func() bool {
+			made := emet(t, m.requestor.env, "evidence", "create", d.agreement[:16], "-d", filepath.Join(m.dir, name), "-o", file)
+			return made.code == 0 && emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).code == 0
+		})
+		emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).shows(t, 0, "25 proved, 0 disproved, 0 missing", "block")
+		if info, err := os.Stat(file); err != nil || info.Size() > 150<<10 {
+			t.Errorf("%s: %v %v", file, info.Size(), err)
+		}
+	}
+	emet(t, nil, "evidence", "compare", files["requestor"], files["provider-0"]).shows(t, 0, "never part")
+
+	redacted := filepath.Join(m.dir, "redacted.dossier")
+	emet(t, m.requestor.env, "evidence", "create", d.agreement, "-d", filepath.Join(m.dir, "requestor"), "-o", redacted, "--redact", "stdout,commands").says(t, 0)
+	emet(t, nil, append([]string{"evidence", "verify", redacted}, trust...)...).shows(t, 0, "0 missing", "withheld", "batch.command_output.v1")
+
+	whole, err := os.ReadFile(files["requestor"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)/2] ^= 1
+	broken := filepath.Join(m.dir, "broken.dossier")
+	if err := os.WriteFile(broken, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	emet(t, nil, append([]string{"evidence", "verify", broken}, trust...)...).shows(t, 6, "✗ container")
+	emet(t, nil, "evidence", "verify", files["requestor"], "--identity", d.provider).shows(t, 7, "nobody who was named")
+	emet(t, nil, "evidence", "verify", files["requestor"]).says(t, 2, "--identity")
+}
+
+// A node that puts an old copy of its data back and goes on, the signed
+// checkpoint deleted, is found out by those with whom it dealt: at once while
+// its log is shorter than what it stood by, and as a fork when it is longer.
+func TestARewrittenHistoryIsFoundOut(t *testing.T) {
+	t.Parallel()
+	for kind, grow := range map[string]int{"rolled-back": 0, "forked": 200} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			m := newMarket(t, 1)
+			provider, dir, old := filepath.Join(m.dir, "provider-0"), filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
+			img := image(t)
+			cosigned := func(n int) func() bool {
+				return func() bool { return len(facts(t, provider, "peer.checkpoint_cosigned.v1")) >= n }
+			}
+			deal := func() {
+				d := strike(t, m.requestor.client(), wish{image: img, budget: "1"})
+				if err := d.c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			deal()
+			eventually(t, 20*time.Second, "the agreement is cosigned", cosigned(2))
+			m.requestor.kill()
+			copyDir(t, dir, old)
+
+			m.requestor.again()
+			publish(t, m, 60)
+			seen := len(facts(t, provider, "peer.checkpoint_cosigned.v1"))
+			deal()
+			eventually(t, 20*time.Second, "the second agreement is cosigned", cosigned(seen+2))
+			if n := len(facts(t, provider, "peer.conflict_found.v1")); n != 0 {
+				t.Fatalf("an honest node is accused %d times", n)
+			}
+
+			m.requestor.kill()
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(old, dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(dir, "store", "checkpoint")); err != nil {
+				t.Fatal(err)
+			}
+			m.requestor.again()
+			publish(t, m, grow)
+			deal() // the trade itself goes on
+			var found []map[string]any
+			eventually(t, 30*time.Second, "the provider finds it out", func() bool {
+				found = facts(t, provider, "peer.conflict_found.v1")
+				return len(found) > 0
+			})
+			data, _ := found[0]["data"].(map[string]any)
+			if data["kind"] != kind || data["first"] == "" || data["second"] == "" || data["raw"] == nil {
+				t.Errorf("%v", data)
+			}
+			eventually(t, 20*time.Second, "the node says so itself", func() bool {
+				return kind == "forked" || strings.Contains(m.requestor.out.String(), "not the newest")
+			})
+		})
+	}
+}
+
+// publish lets the requestor's log grow.
+func publish(t *testing.T, m *market, n int) {
+	t.Helper()
+	for i := range n {
+		ask(t, m.requestor.client(), "POST", "/market-api/v1/demands", fmt.Sprintf(`{"properties":{"golem.x":%d},"constraints":"(golem.none=1)"}`, i)).says(t, 201)
+	}
+}
+
+// copyDir copies files with the modes that a data directory has.
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
+		rest, relErr := filepath.Rel(from, name)
+		switch target := filepath.Join(to, rest); {
+		case err != nil || relErr != nil:
+			return errors.Join(err, relErr)
+		case e.IsDir():
+			return os.MkdirAll(target, 0o700)
+		case e.Type().IsRegular():
+			b, err := os.ReadFile(name)
+			return errors.Join(err, os.WriteFile(target, b, 0o600))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
