@@ -26,7 +26,7 @@ it. A line is
   bench AREA/NAME value=NUMBER unit=UNIT [ratio=NUMBER of=WHAT] …
 
 Ratios are taken within one run and say more than values do: machines and their
-neighbours differ. The areas are store, esdb, exeunit, node, loop and travel. exeunit needs
+neighbours differ. The areas are store, esdb, exeunit, node, loop, travel and evidence. exeunit needs
 the go tool and the source tree.`,
 		Example: `  emet bench
   emet bench --only loop`,
@@ -49,6 +49,7 @@ var benches = []struct {
 	{"node", benchNode},
 	{"loop", benchLoop},
 	{"travel", benchTravel},
+	{"evidence", benchEvidence},
 	{"exeunit", func(ctx context.Context, b *bench) error { return exebench.Bench(ctx, b.w) }},
 }
 
@@ -80,7 +81,7 @@ func runBench(cmd *cobra.Command, _ []string) error {
 		) bool {
 			return b.area == area
 		}) {
-			return usageError{fmt.Errorf("--only %s: the areas are store, esdb, exeunit, node, loop and travel", area)}
+			return usageError{fmt.Errorf("--only %s: the areas are store, esdb, exeunit, node, loop, travel and evidence", area)}
 		}
 	}
 	under, _ := cmd.Flags().GetString("dir")

@@ -112,6 +112,10 @@ func ownerSigns(ctx context.Context, c *Config, r *node.Reading, l *ledger.Reade
 	if _, err := verify.Checkpoint(under.Note, verify.Key{Name: under.Origin, Public: public}); err != nil {
 		return nil
 	}
+	return signsWith(key)
+}
+
+func signsWith(key crypto.Signer) func([]byte) ([]byte, error) {
 	return func(text []byte) ([]byte, error) { return key.Sign(nil, text, crypto.Hash(0)) }
 }
 

@@ -31,6 +31,7 @@ type fleet struct {
 	mu        sync.Mutex
 	nodes     map[string]*client.Client // providers, by name
 	ports     map[string][]int
+	chain     string // its URL
 }
 
 func newFleet(dir string, env ...string) *fleet {
@@ -52,6 +53,7 @@ func (f *fleet) start(ctx context.Context, providers int) (*client.Client, error
 		return nil, err
 	}
 	url := chain.Said()["hoodi"]
+	f.chain = url
 	env := []string{
 		"HOODI_GETH_ADDR=" + url, "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true",
 		"EMET_ACTIVITY_PROVIDER_LOST=" + envOr("EMET_ACTIVITY_PROVIDER_LOST", "10s"), "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_STORE_SEGMENT_MIB=16",

@@ -244,6 +244,13 @@ func headerOf(e Event) verify.Leaf {
 	return l
 }
 
+// Owner is who says to keep the log of a dossier, "" when nobody does.
+func Owner(d Dossier) identity.NodeID {
+	origin, _, _, _ := verify.ParseCheckpoint([]byte(d.Checkpoint)) //nolint:errcheck // nobody owns what cannot be read
+	id, _ := ownerOf(origin)
+	return id
+}
+
 // ownerOf is in whose name an origin line is.
 func ownerOf(origin string) (identity.NodeID, bool) {
 	parts := strings.Split(origin, "/")
