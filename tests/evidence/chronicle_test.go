@@ -114,6 +114,7 @@ type chronicle struct {
 	events   []es.Event
 	entries  []ledger.Entry
 	heads    map[es.Stream]es.Event
+	garble   func(data []byte) []byte // what the owner writes instead; may be nil
 }
 
 func newChronicle(owner *party) *chronicle {
@@ -129,6 +130,9 @@ func (c *chronicle) add(stream es.Stream, fact any) es.ID {
 	typ, data, subject, err := c.codec.Encode(fact)
 	if err != nil {
 		panic(err)
+	}
+	if c.garble != nil {
+		data = c.garble(data)
 	}
 	c.now = c.now.Add(time.Millisecond)
 	e := es.Event{

@@ -53,6 +53,7 @@ type cheats struct {
 	fork       bool // a cosigned checkpoint of another history
 	wrongID    bool // an agreement under another id
 	ends       bool // a command that ended twice
+	garble     func(data []byte) []byte
 }
 
 // progress says how far a deal came.
@@ -113,15 +114,21 @@ var parties = []*party{newParty("ada"), newParty("bob"), newParty("eve"), newPar
 
 // newWorld makes a history of a seed.
 func newWorld(seed uint64, shape func(*rand.Rand) progress, lies cheats) *world {
+	return newWorldOf(seed, shape, lies, seed%2 == 1)
+}
+
+// newWorldOf makes the provider's history or the requestor's.
+func newWorldOf(seed uint64, shape func(*rand.Rand) progress, lies cheats, provider bool) *world {
 	r := rand.New(rand.NewPCG(seed, 7))
 	w := &world{r: r, side: identity.Requestor, lies: lies, how: shape(r)}
 	i := r.IntN(len(parties))
 	w.buyer, w.seller = parties[i], parties[(i+1+r.IntN(len(parties)-1))%len(parties)]
 	w.own, w.other = w.buyer, w.seller
-	if seed%2 == 1 {
+	if provider {
 		w.side, w.own, w.other = identity.Provider, w.seller, w.buyer
 	}
 	w.log = newChronicle(w.own)
+	w.log.garble = lies.garble
 	w.log.add(ledger.LogStream, ledger.Opened{Engine: "memory", LogID: hex.EncodeToString(w.own.logID[:])})
 	w.log.add(ledger.LogStream, ledger.KeyAttested{
 		Document: w.own.words[0].Document, Identity: string(w.own.id), LogID: hex.EncodeToString(w.own.logID[:]), Signature: w.own.words[0].Signature,
@@ -137,7 +144,7 @@ func newWorld(seed uint64, shape func(*rand.Rand) progress, lies cheats) *world 
 
 // add appends a fact, and now and then one of another story before it.
 func (w *world) add(s es.Stream, fact any) es.ID {
-	if w.r.IntN(10) < w.how.noise {
+	if w.how.noise > 0 && w.r.IntN(10) < w.how.noise {
 		w.log.add(es.Stream(fmt.Sprintf("demand-%d", w.r.IntN(3))), ledger.Repaired{Detail: "noise"})
 	}
 	return w.log.add(s, fact)
@@ -443,7 +450,7 @@ func (w *world) pay() {
 	}
 	doc := payment.Document{
 		Amount: w.total, PayeeAddr: string(w.seller.id), PayeeID: w.seller.id, PayerAddr: string(w.buyer.id), PayerID: w.buyer.id,
-		PaymentID: id, Platform: "erc20-hoodi-tglm", Shares: shares, Timestamp: w.log.now, TxHash: tx,
+		PaymentID: id, Platform: "erc20-hoodi-tglm", Shares: shares, Timestamp: noon, TxHash: tx,
 	}
 	text, err := doc.Canonical()
 	if err != nil {
@@ -529,7 +536,7 @@ func (n *nodes) Delete([]byte) error   { return nil }
 // build makes the owner's dossier.
 func (w *world) build(redact ...string) dossier.Built {
 	src := dossier.Source{
-		Log: &es.Log{Store: w.log, Codec: registry, Sealer: w.log}, Ledger: w.log, Entry: w.log.entry, EventKey: eventKey,
+		Log: &es.Log{Store: w.log, Codec: lenient{registry}, Sealer: w.log}, Ledger: w.log, Entry: w.log.entry, EventKey: eventKey,
 		Sign: func(text []byte) ([]byte, error) { return w.own.log.Sign(nil, text, cryptoNone) },
 	}
 	if w.how.chain && w.transfer != nil {

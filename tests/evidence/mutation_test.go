@@ -146,8 +146,13 @@ func harmless(m mutation, honest dossier.Dossier) bool {
 	return strings.HasPrefix(m.name, "double .Hashes") || strings.HasPrefix(m.name, "double .Payments") || strings.HasSuffix(m.name, " .Signature") || block
 }
 
-func smallest(*rand.Rand) progress {
-	return progress{activities: 1, notes: 2, signed: true, envelopes: true, invoiced: true, accepted: true, paid: true, chain: true, cosigned: true, noise: 2}
+func smallest(r *rand.Rand) progress { return smallestOf(2)(r) }
+
+// smallestOf is a whole deal with one activity.
+func smallestOf(noise int) func(*rand.Rand) progress {
+	return func(*rand.Rand) progress {
+		return progress{activities: 1, notes: 2, signed: true, envelopes: true, invoiced: true, accepted: true, paid: true, chain: true, cosigned: true, noise: noise}
+	}
 }
 
 // A file that is changed anywhere, cut or continued is not whole.

@@ -14,23 +14,24 @@ func (c *checker) commands() answer {
 	if len(c.deal.batches) == 0 {
 		return missing("no batch of commands is shown")
 	}
-	n, open := 0, es.Stream("")
+	n := 0
+	var open []es.Stream
 	for _, b := range c.deal.batches {
 		if b.twice {
 			return disproved("%s: a command ended twice", b.stream)
 		}
 		n += len(b.finished)
 		if b.outcome == "" {
-			open = b.stream
+			open = append(open, b.stream)
 		}
 		for _, i := range b.started {
 			if _, ended := b.finished[i]; !ended && b.outcome != "aborted" {
-				open = b.stream
+				open = append(open, b.stream)
 			}
 		}
 	}
-	if open != "" {
-		return missing("%s has no end", open)
+	if len(open) > 0 {
+		return missing("%s has no end", open[0])
 	}
 	return proved("%d commands in %d batches began and ended", n, len(c.deal.batches))
 }
@@ -66,7 +67,7 @@ func (c *checker) usage() answer {
 	if len(c.deal.notes) == 0 {
 		return missing("no debit note is shown")
 	}
-	var lacks string
+	var lacks []string
 	for _, n := range c.deal.notes {
 		if n.vector == "" || n.heard {
 			continue // what the other party counted stands in its message
@@ -75,13 +76,13 @@ func (c *checker) usage() answer {
 		r, ok := c.deal.readings[id]
 		switch {
 		case err != nil || !ok:
-			lacks = n.id
+			lacks = append(lacks, n.id)
 		case r.vector != n.vector || r.activity != n.activity:
 			return disproved("note %s is not about the reading that it names", n.id)
 		}
 	}
-	if lacks != "" {
-		return missing("the reading of note %s is not shown", lacks)
+	if len(lacks) > 0 {
+		return missing("the readings of notes %q are not shown", lacks)
 	}
 	if c.Side == "R" {
 		if a := c.letters(); a.verdict != Proved {
@@ -178,19 +179,19 @@ func (d deal) owed() (sum money.Amount, all bool) {
 }
 
 func (c *checker) accepted() answer {
-	unseen := ""
+	var unseen []string
 	all := slices.Concat(c.deal.notes, c.deal.invoices)
 	for _, a := range c.deal.accepted {
 		i := slices.IndexFunc(all, func(d document) bool { return d.id == a.document })
 		switch {
 		case i < 0:
-			unseen = a.document
+			unseen = append(unseen, a.document)
 		case all[i].amount.Cmp(a.amount) != 0:
 			return disproved("%s is over %s, and was accepted for %s", a.document, all[i].amount, a.amount)
 		}
 	}
-	if unseen != "" {
-		return missing("%s was accepted, but is not shown", unseen)
+	if len(unseen) > 0 {
+		return missing("%q was accepted, but is not shown", unseen)
 	}
 	sum, ok := c.deal.owed()
 	if !ok {

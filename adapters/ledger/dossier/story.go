@@ -85,7 +85,7 @@ type said struct {
 	ActivityID  string           `json:"activityId"`
 	ActivityIDs []string         `json:"activityIds"`
 	AgreementID string           `json:"agreementId"`
-	Amount      *money.Amount    `json:"amount"`
+	Amount      *amount          `json:"amount"`
 	AmountText  string           `json:"amountText"`
 	By          string           `json:"by"`
 	Canonical   []byte           `json:"canonical"`
@@ -107,6 +107,19 @@ type said struct {
 	UsageEvent  string           `json:"usageEventId"`
 	UsageVector string           `json:"usageVector"`
 	Vector      string           `json:"vector"`
+}
+
+// amount is one that is written as text, as all facts write them.
+type amount struct{ money.Amount }
+
+// UnmarshalJSON refuses everything but a JSON string.
+func (a *amount) UnmarshalJSON(b []byte) (err error) {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	a.Amount, err = money.Parse(text)
+	return err
 }
 
 type proposal struct {
@@ -228,18 +241,18 @@ func (d *deal) hearBill(f fact, s said) {
 	switch name {
 	case "note_issued", "note_received":
 		d.notes = append(d.notes, document{
-			id: s.DebitNoteID, activity: s.ActivityID, amount: *s.Amount, vector: s.UsageVector, usageEvent: s.UsageEvent, heard: name == "note_received",
+			id: s.DebitNoteID, activity: s.ActivityID, amount: s.Amount.Amount, vector: s.UsageVector, usageEvent: s.UsageEvent, heard: name == "note_received",
 		})
 	case "invoice_issued", "invoice_received":
-		d.invoices = append(d.invoices, document{id: s.InvoiceID, activities: s.ActivityIDs, amount: *s.Amount})
+		d.invoices = append(d.invoices, document{id: s.InvoiceID, activities: s.ActivityIDs, amount: s.Amount.Amount})
 	case "invoice_cancelled", "invoice_cancelled_by_peer":
 		for i := range d.invoices {
 			d.invoices[i].cancelled = d.invoices[i].cancelled || d.invoices[i].id == s.InvoiceID
 		}
 	case "note_accepted", "note_accepted_by_peer":
-		d.accepted = append(d.accepted, acceptance{s.DebitNoteID, *s.Amount})
+		d.accepted = append(d.accepted, acceptance{s.DebitNoteID, s.Amount.Amount})
 	case "invoice_accepted", "invoice_accepted_by_peer":
-		d.accepted = append(d.accepted, acceptance{s.InvoiceID, *s.Amount})
+		d.accepted = append(d.accepted, acceptance{s.InvoiceID, s.Amount.Amount})
 	case "paid":
 		d.payments = append(d.payments, paid{s.PaymentID, s.TxHash})
 	case "payment_reversed":
