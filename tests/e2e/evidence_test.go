@@ -46,8 +46,8 @@ func (r result) shows(t *testing.T, code int, pieces ...string) {
 	}
 }
 
-// facts counts the facts of a type in a log.
-func facts(t *testing.T, dir, typ string) []map[string]any {
+// written are the facts of a type in a log.
+func written(t *testing.T, dir, typ string) []map[string]any {
 	t.Helper()
 	r := emet(t, nil, "log", "list", "-d", dir, "--type", typ, "--limit", "0", "--json")
 	var out []map[string]any
@@ -121,7 +121,7 @@ func TestARewrittenHistoryIsFoundOut(t *testing.T) {
 			provider, dir, old := filepath.Join(m.dir, "provider-0"), filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
 			img := image(t)
 			cosigned := func(n int) func() bool {
-				return func() bool { return len(facts(t, provider, "peer.checkpoint_cosigned.v1")) >= n }
+				return func() bool { return len(written(t, provider, "peer.checkpoint_cosigned.v1")) >= n }
 			}
 			deal := func() {
 				d := strike(t, m.requestor.client(), wish{image: img, budget: "1"})
@@ -136,10 +136,10 @@ func TestARewrittenHistoryIsFoundOut(t *testing.T) {
 
 			m.requestor.again()
 			publish(t, m, 60)
-			seen := len(facts(t, provider, "peer.checkpoint_cosigned.v1"))
+			seen := len(written(t, provider, "peer.checkpoint_cosigned.v1"))
 			deal()
 			eventually(t, 20*time.Second, "the second agreement is cosigned", cosigned(seen+2))
-			if n := len(facts(t, provider, "peer.conflict_found.v1")); n != 0 {
+			if n := len(written(t, provider, "peer.conflict_found.v1")); n != 0 {
 				t.Fatalf("an honest node is accused %d times", n)
 			}
 
@@ -158,7 +158,7 @@ func TestARewrittenHistoryIsFoundOut(t *testing.T) {
 			deal() // the trade itself goes on
 			var found []map[string]any
 			eventually(t, 30*time.Second, "the provider finds it out", func() bool {
-				found = facts(t, provider, "peer.conflict_found.v1")
+				found = written(t, provider, "peer.conflict_found.v1")
 				return len(found) > 0
 			})
 			data, _ := found[0]["data"].(map[string]any)
