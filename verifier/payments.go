@@ -86,7 +86,8 @@ func (d document) canonical() []byte {
 			list(w, d.ActivityPayments, func(s struct {
 				ActivityID string `json:"activityId"`
 				Amount     string `json:"amount"`
-			}) {
+			},
+			) {
 				w.object(func(o *object) { o.text("activityId", s.ActivityID); o.text("amount", s.Amount) })
 			})
 		})
@@ -94,7 +95,8 @@ func (d document) canonical() []byte {
 			list(w, d.AgreementPayments, func(s struct {
 				AgreementID string `json:"agreementId"`
 				Amount      string `json:"amount"`
-			}) {
+			},
+			) {
 				w.object(func(o *object) { o.text("agreementId", s.AgreementID); o.text("amount", s.Amount) })
 			})
 		})

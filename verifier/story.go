@@ -187,7 +187,7 @@ func tell(facts []fact, side, id string) story {
 				s.heard = append(s.heard, f)
 			}
 		case strings.HasPrefix(f.stream, "payment-"+own):
-			s.payed(f, c)
+			s.transferred(f, c)
 		case strings.HasPrefix(f.stream, "usage-"+own):
 			s.readings[uuid(f.leaf.id)] = reading{c.ActivityID, c.Vector}
 		case strings.HasPrefix(f.stream, "batch-"+own):
@@ -272,7 +272,7 @@ func (s *story) billed(f fact, c content) {
 	}
 }
 
-func (s *story) payed(f fact, c content) {
+func (s *story) transferred(f fact, c content) {
 	switch f.name() {
 	case "payment.signed", "payment.claimed":
 		var sig []byte

@@ -38,6 +38,7 @@ type verdict struct{ is, why string }
 var yes = verdict{is: Proved}
 
 func no(format string, args ...any) verdict { return verdict{Disproved, fmt.Sprintf(format, args...)} }
+
 func lacks(format string, args ...any) verdict {
 	return verdict{Missing, fmt.Sprintf(format, args...)}
 }

@@ -276,7 +276,7 @@ func (d *Desk) keep(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint,
 	if err != nil {
 		return err
 	}
-	_, err = d.Contacts.Do(ctx, string(x.Other), contact.Cosign{CheckpointCosigned: contact.CheckpointCosigned{
+	_, err = d.Contacts.Do(ctx, string(x.Other), contact.Cosign{Fact: contact.CheckpointCosigned{
 		Attestation: r.Attestation, At: at, By: x.Other, Node: x.Other, Note: note, Origin: c.Origin, Root: c.Root.String(), Size: c.Size,
 	}}, es.Meta{
 		Key: fmt.Sprintf("cosigned/%s/%d", c.Origin, c.Size), Actor: es.ActorPeer, Identity: string(x.Own), Peer: string(x.Other), Grade: es.GradeSigned,

@@ -138,7 +138,7 @@ func (d *Desk) conflict(ctx context.Context, from peer.Caller, kind contact.Conf
 
 // report keeps both statements with the message that the second one came in.
 func (d *Desk) report(ctx context.Context, from peer.Caller, kind contact.Conflict, last contact.CheckpointCosigned, origin, second string) error {
-	_, err := d.Contacts.Do(ctx, string(from.Node), contact.Report{ConflictFound: contact.ConflictFound{
+	_, err := d.Contacts.Do(ctx, string(from.Node), contact.Report{Fact: contact.ConflictFound{
 		First: last.Note, Kind: kind, Node: from.Node, Origin: origin, Raw: market.KeepRaw(from.Raw), Second: second,
 	}}, effects.PeerMeta(from, "", "conflict/"+from.MessageID))
 	return err
@@ -151,7 +151,7 @@ func (d *Desk) cosign(ctx context.Context, from peer.Caller, m peer.CosignCheckp
 	if err != nil {
 		return nil, err
 	}
-	_, err = d.Contacts.Do(ctx, string(from.Node), contact.Cosign{CheckpointCosigned: contact.CheckpointCosigned{
+	_, err = d.Contacts.Do(ctx, string(from.Node), contact.Cosign{Fact: contact.CheckpointCosigned{
 		Attestation: m.Attestation, At: at, By: from.To, Node: from.Node, Note: string(c.Note) + line, Origin: c.Origin,
 		Root: c.Root.String(), SentAt: from.SentAt, Size: c.Size,
 	}}, effects.PeerMeta(from, "", "cosign/"+c.Origin+"/"+from.MessageID))

@@ -56,9 +56,11 @@ type answer struct {
 }
 
 func proved(format string, args ...any) answer { return answer{Proved, fmt.Sprintf(format, args...)} }
+
 func disproved(format string, args ...any) answer {
 	return answer{Disproved, fmt.Sprintf(format, args...)}
 }
+
 func missing(format string, args ...any) answer { return answer{Missing, fmt.Sprintf(format, args...)} }
 
 // Verify answers what a dossier proves to somebody who believes t.

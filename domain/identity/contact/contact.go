@@ -90,9 +90,9 @@ type (
 	}
 	// Cosign keeps a cosignature. It is refused with [ErrStale] when the log
 	// was cosigned as long or longer already.
-	Cosign struct{ CheckpointCosigned }
+	Cosign struct{ Fact CheckpointCosigned }
 	// Report keeps a conflict, once for each pair of statements.
-	Report struct{ ConflictFound }
+	Report struct{ Fact ConflictFound }
 )
 
 func (Meet) contactCommand()   {}
@@ -130,18 +130,20 @@ func decide(s State, c Command) ([]Event, error) {
 		}
 		return []Event{Met{Delegations: fresh, Features: c.Features, Node: c.Node, Version: c.Version}}, nil
 	case Cosign:
-		if last, ok := s.Last(c.Origin); ok && c.Size <= last.Size {
-			if c.Size == last.Size && c.Root == last.Root {
+		f := c.Fact
+		if last, ok := s.Last(f.Origin); ok && f.Size <= last.Size {
+			if f.Size == last.Size && f.Root == last.Root {
 				return nil, nil
 			}
-			return nil, fmt.Errorf("%s: %w: %d events, now %d", c.Origin, ErrStale, last.Size, c.Size)
+			return nil, fmt.Errorf("%s: %w: %d events, now %d", f.Origin, ErrStale, last.Size, f.Size)
 		}
-		return []Event{c.CheckpointCosigned}, nil
+		return []Event{f}, nil
 	case Report:
-		if slices.ContainsFunc(s.Conflicts, func(k ConflictFound) bool { return k.First == c.First && k.Second == c.Second && k.Kind == c.Kind }) {
+		f := c.Fact
+		if slices.ContainsFunc(s.Conflicts, func(k ConflictFound) bool { return k.First == f.First && k.Second == f.Second && k.Kind == f.Kind }) {
 			return nil, nil
 		}
-		return []Event{c.ConflictFound}, nil
+		return []Event{f}, nil
 	}
 	return nil, es.ErrWrongCommand
 }

@@ -32,14 +32,14 @@ func TestOnlyMoreOfALogIsCosigned(t *testing.T) {
 	t.Parallel()
 	more, same, other, less := cosigned, cosigned, cosigned, cosigned
 	more.Size, more.Root, other.Root, less.Size = 9, "r9", "x", 4
-	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{CheckpointCosigned: more}).Then(t, more)
-	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{CheckpointCosigned: same}).Then(t)
-	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{CheckpointCosigned: other}).Refused(t, contact.ErrStale)
-	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{CheckpointCosigned: less}).Refused(t, contact.ErrStale)
+	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{Fact: more}).Then(t, more)
+	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{Fact: same}).Then(t)
+	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{Fact: other}).Refused(t, contact.ErrStale)
+	estest.For(contact.Rules).Given(cosigned).When(contact.Cosign{Fact: less}).Refused(t, contact.ErrStale)
 }
 
 func TestAConflictIsToldOnce(t *testing.T) {
 	t.Parallel()
-	estest.For(contact.Rules).Given().When(contact.Report{ConflictFound: fork}).Then(t, fork)
-	estest.For(contact.Rules).Given(fork).When(contact.Report{ConflictFound: fork}).Then(t)
+	estest.For(contact.Rules).Given().When(contact.Report{Fact: fork}).Then(t, fork)
+	estest.For(contact.Rules).Given(fork).When(contact.Report{Fact: fork}).Then(t)
 }
