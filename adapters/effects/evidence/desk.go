@@ -47,6 +47,9 @@ type Desk struct {
 	// Features are what a node's Hello said, nil if it was never met.
 	Features func(identity.NodeID) []string
 	Logger   *slog.Logger
+	// Grace is how long a node that has just begun leaves this for later: the
+	// trade that it takes up again comes first.
+	Grace time.Duration
 	// Settle is how long steps that follow each other are gathered; 0 = 100 ms.
 	Settle time.Duration
 
@@ -57,16 +60,17 @@ type Desk struct {
 	dealt  map[identity.NodeID]bool
 	once   sync.Once
 	pace   effects.Pace
+	late   time.Time // when the grace is over; zero before Run
 }
 
 // How the other party is asked.
 const (
 	settleTime = 100 * time.Millisecond
 	askTime    = 5 * time.Second
-	askAgain   = time.Second     // at first, then twice as long each time
-	askLast    = 5 * time.Minute // the longest pause
-	tries      = 12              // the next step asks anyway
-	atOnce     = 4               // nodes that are asked at the same time
+	askAgain   = 10 * time.Second // at first, then twice as long each time
+	askLast    = 5 * time.Minute  // the longest pause
+	tries      = 12               // the next step asks anyway
+	atOnce     = 4                // nodes that are asked at the same time
 	maxHellos  = 4096
 )
 
@@ -116,13 +120,20 @@ func (d *Desk) Met(node identity.NodeID, h peer.Hello) {
 // Run asks until ctx ends.
 func (d *Desk) Run(ctx context.Context) error {
 	d.begin()
+	d.mu.Lock()
+	d.late = time.Now().Add(d.Grace)
+	d.mu.Unlock()
+	select {
+	case <-ctx.Done(): // what waits is asked once, below
+	case <-time.After(d.Grace):
+	}
 	busy := make(map[identity.NodeID]bool)
 	done := make(chan identity.NodeID)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
 		for _, x := range d.take(busy) {
-			busy[x.Other] = true
+			busy[x.Other] = true // at the end of ctx it is asked once more and no longer
 			wg.Go(func() {
 				d.serve(ctx, x)
 				select {
@@ -184,6 +195,9 @@ func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
 		}
 		d.Logger.Debug("a checkpoint is offered again", "to", x.Other, "in", pause, "error", err)
 		wait, pause = pause, min(2*pause, askLast)
+		if refused && no.RetryAfter > 0 {
+			wait = min(wait, no.RetryAfter)
+		}
 	}
 }
 

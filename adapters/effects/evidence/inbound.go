@@ -60,8 +60,11 @@ func (d *Desk) welcome(ctx context.Context, from peer.Caller) (contact.State, er
 		return s, err
 	}
 	d.mu.Lock()
-	dealt := d.dealt[from.Node]
+	dealt, wait := d.dealt[from.Node], time.Until(d.late)
 	d.mu.Unlock()
+	if wait > 0 {
+		return s, effects.Busy(wait, "the node has just begun")
+	}
 	if !dealt && rev == es.NoStream {
 		return s, effects.Busy(time.Second, "there is no deal with this node yet")
 	}

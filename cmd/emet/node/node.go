@@ -130,7 +130,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n.book = offerbook.New(offerbook.Options{File: filepath.Join(n.o.Dir, "offers", "snapshot.json")})
 	n.bridge = gsb.New(n.log)
 	n.desk = &evidence.Desk{
-		Contacts: n.Contacts, Keeper: n.keeper, Local: n.people.Local, Logger: n.log,
+		Contacts: n.Contacts, Keeper: n.keeper, Local: n.people.Local, Logger: n.log, Grace: cosignGrace,
 		Features: func(id identity.NodeID) []string { return n.peers.Features(id) },
 	}
 	if err = n.connect(ctx); err != nil {
@@ -178,6 +178,9 @@ func (n *Node) connect(ctx context.Context) error {
 	n.peers = enet.NewLoop(remote, n.people.Local, server)
 	return nil
 }
+
+// cosignGrace is how long a node that begins cosigns nothing.
+const cosignGrace = 2 * time.Second
 
 // met tells a node that was seen again what it could not be told.
 func (n *Node) met(node identity.NodeID, h peer.Hello) {
