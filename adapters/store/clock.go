@@ -13,6 +13,9 @@ type Clock struct {
 // Resume makes the clock go on after t.
 func (c *Clock) Resume(t time.Time) { c.last = max(c.last, t.UnixMicro()) }
 
+// Last is the latest moment that was given.
+func (c *Clock) Last() time.Time { return time.UnixMicro(c.last).UTC() }
+
 // Reserve gives n successive moments and returns the first; each next one is a
 // microsecond later.
 func (c *Clock) Reserve(n int) time.Time {

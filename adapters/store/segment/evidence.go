@@ -17,8 +17,12 @@ func (s *Store) LeafHashes(ctx context.Context, from, to es.Position) iter.Seq2[
 	return func(yield func(es.Hash, error) bool) {
 		size, _ := s.Root() // it may be ahead of what readers see by a moment
 		for to = min(to, es.Position(size)); from < to; {
-			segment, places, i := s.index.find(from)
-			c, begin := newCursor(segment, places[i].at()), from
+			segment, off, err := s.index.find(from)
+			if err != nil {
+				yield(es.Hash{}, s.closedOr(err))
+				return
+			}
+			c, begin := newCursor(segment, off), from
 			for from < to {
 				f, err := c.next()
 				if errors.Is(err, errEnd) && from > begin {

@@ -114,7 +114,9 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		w := walk{next: fr.First, deep: true}
-		_ = w.step(fr, newIndex())
+		w.before = func(es.Stream) (es.Revision, es.Hash, error) { return 0, es.Hash{}, nil }
+		w.begin(fr.First)
+		_ = w.step(fr, headerBytes)
 		if e, err := fr.event(fr.First); err == nil {
 			_ = e.event()
 		}

@@ -20,6 +20,7 @@ const (
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	le         = binary.LittleEndian
+	be         = binary.BigEndian
 )
 
 // header is the first page of a segment: where it belongs.

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 
 	"github.com/emet-node/emet/adapters/store/vfs"
@@ -26,16 +27,17 @@ type loaded struct {
 func (l *loaded) clean() bool { return l.zero && l.walk.watermark == l.walk.next }
 
 func (l *loaded) close() {
-	for _, s := range l.index.segments {
-		_ = s.Close()
-	}
+	_ = l.index.close() // what was wrong before says more
 }
 
-// load reads the whole log and checks every frame, chain and tree root. With
-// write it opens the files for writing and removes what an interrupted
-// recovery has left behind.
-func load(files vfs.FS, dir string, logID [16]byte, write bool) (*loaded, error) {
-	l := &loaded{dir: dir, files: files, logID: logID, index: newIndex()}
+// load reads the end of the log and the indexes of everything before it. A
+// segment whose index is missing, or does not fit, is read from its beginning:
+// every frame, chain and tree root is checked. With write it opens the files for
+// writing, removes what an interrupted recovery has left behind and writes
+// missing indexes.
+func load(files vfs.FS, dir string, logID [16]byte, write bool, logger *slog.Logger) (*loaded, error) {
+	l := &loaded{dir: dir, files: files, logID: logID, index: newIndex(files, dir, logger)}
+	l.walk.before = l.head
 	names, err := listSegments(files, dir)
 	if err != nil {
 		return nil, err
@@ -43,24 +45,31 @@ func load(files vfs.FS, dir string, logID [16]byte, write bool) (*loaded, error)
 	if len(names) == 0 {
 		return nil, &Damage{File: segDir, What: "all segments are missing", FirstPosition: 1}
 	}
-	for _, n := range names {
-		s, err := openSegment(files, dir, n, write)
-		if err != nil {
-			l.close()
-			return nil, err
+	segments := make([]*file, len(names))
+	for i, n := range names {
+		if segments[i], err = openSegment(files, dir, n, write); err != nil {
+			break
 		}
-		l.index.segments = append(l.index.segments, s)
 	}
-	segments := l.index.segments
 	for i := range segments {
-		l.index.segments = segments[:i+1]
-		if err := l.segment(segments, i, write); err != nil {
-			l.index.segments = segments
-			l.close()
-			return nil, err
+		if err == nil {
+			err = l.segment(segments, i, write)
 		}
+		if segments[i] != nil {
+			l.index.add(segments[i])
+		}
+	}
+	if err != nil {
+		l.close()
+		return nil, err
 	}
 	return l, nil
+}
+
+// head is where a stream stands at the end of the segments that were read.
+func (l *loaded) head(s es.Stream) (es.Revision, es.Hash, error) {
+	r, err := l.index.end(l.index.all(), &key{name: s}, noEnd)
+	return r.first + es.Revision(r.count), r.leaf, err
 }
 
 func (l *loaded) segment(all []*file, i int, write bool) error {
@@ -74,9 +83,58 @@ func (l *loaded) segment(all []*file, i int, write bool) error {
 	c := newCursor(s, headerBytes)
 	if i == len(all)-1 {
 		l.before = l.walk.clone()
+		s.setTable(l.walk.table)
 		return l.tail(s, c)
 	}
-	return l.sealed(s, c, all[i+1].header, write)
+	if l.indexed(s, all[i+1].header) {
+		return nil
+	}
+	if err := l.sealed(s, c, all[i+1].header, write); err != nil {
+		return err
+	}
+	return l.reindex(s, c.off, write)
+}
+
+// indexed uses the index of a sealed segment, if it fits between the segment
+// and the next one.
+func (l *loaded) indexed(s *file, next header) bool {
+	x, err := l.index.openIndex(s)
+	if err == nil {
+		switch {
+		case x.First+es.Position(x.events) != next.First, x.chain != next.Chain, x.tree.root() != next.Root, x.end > s.size:
+			err = fmt.Errorf("%w: it does not lead to the next segment", errIndex)
+			_ = x.close() // it was for reading
+		}
+	}
+	if err != nil {
+		l.index.logger.Warn("a segment of the log is read again, since its index cannot be used", "segment", s.name, "reason", err)
+		return false
+	}
+	s.sum = x.summary
+	s.setTable(x)
+	l.walk.resume(&s.sum)
+	return true
+}
+
+// reindex writes the index of a segment that was read. In memory stays only what
+// would stay of a file, since there may be many.
+func (l *loaded) reindex(s *file, end int64, write bool) error {
+	s.sum = l.walk.summary(s.header, end)
+	b := encodeIndex(l.walk.table, s.sum)
+	l.walk.table = nil
+	if write {
+		x, err := l.index.keepIndex(s, b)
+		if err == nil {
+			s.setTable(x)
+			return nil
+		}
+		l.index.logger.Warn("an index of the log cannot be written", "segment", s.name, "reason", err)
+	}
+	x, err := memoryIndex(s, b)
+	if err == nil {
+		s.setTable(x)
+	}
+	return err
 }
 
 // frames walks until the data ends, or until it stands where the next segment
@@ -91,14 +149,14 @@ func (l *loaded) frames(c *cursor, next *header) error {
 		if err != nil {
 			return err
 		}
-		if err := l.walk.step(f, l.index); err != nil {
+		if err := l.walk.step(f, at); err != nil {
 			c.off = at
+			if errors.Is(err, errRead) {
+				return err
+			}
 			return &Damage{What: err.Error(), Offset: at, FirstPosition: f.First, LastPosition: f.First + es.Position(max(f.Count, 1)) - 1}
 		}
 		l.last = at
-		if f.Count > 0 {
-			l.index.placed(f.First, at)
-		}
 	}
 }
 
@@ -167,7 +225,7 @@ func (l *loaded) tail(s *file, c *cursor) error {
 // disk to a new one, and cuts them off where they are. An error of fdatasync
 // may have left them in the page cache alone.
 func (l *loaded) rehome(size int64, created int64) error {
-	old := l.index.segments[len(l.index.segments)-1]
+	old := l.index.last()
 	w := l.before.clone()
 	base, cut := w.clone(), int64(headerBytes)
 	for c := newCursor(old, headerBytes); c.off < l.end; {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path"
 	"strings"
 	"time"
@@ -26,6 +27,8 @@ type Options struct {
 	Idle time.Duration
 	Now  func() time.Time // nil = time.Now
 	FS   vfs.FS           // nil = that of the machine
+	// Logger hears of indexes that are made anew, nil = none.
+	Logger *slog.Logger
 }
 
 const (
@@ -49,13 +52,17 @@ func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = vfs.OS{}
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	return o
 }
 
 func roundUp(n int64) int64 { return (n + pageBytes - 1) / pageBytes * pageBytes }
 
 // Open opens the store in dir and creates it if there is none. It checks the
-// whole log. Errors: [es.ErrLocked] when another process has it open, a
+// last segment and whatever has no index; the rest is checked when it is read,
+// and in the background. Errors: [es.ErrLocked] when another process has it open, a
 // [*Damage] when acknowledged data is not as it was written.
 func Open(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
@@ -90,11 +97,11 @@ func OpenReadOnly(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	l, err := load(o.FS, dir, id, false)
+	l, err := load(o.FS, dir, id, false, o.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, options: o, index: l.index, logID: l.logID, tree: l.walk.tree, readOnly: true}
+	s := &Store{dir: dir, options: o, index: l.index, logID: l.logID, tree: l.walk.tree, readOnly: true, stop: make(chan struct{})}
 	s.durable.Publish(l.walk.next)
 	return s, nil
 }
@@ -110,7 +117,7 @@ func settle(dir string, o Options) (*loaded, error) {
 		if err := removeLeftovers(dir, o.FS); err != nil {
 			return nil, err
 		}
-		l, err := load(o.FS, dir, id, true)
+		l, err := load(o.FS, dir, id, true, o.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +139,7 @@ func (l *loaded) affirm() error {
 	if l.last == 0 {
 		return nil
 	}
-	s := l.index.segments[len(l.index.segments)-1]
+	s := l.index.last()
 	b := make([]byte, l.end-l.last)
 	_, err := s.ReadAt(b, l.last)
 	if err == nil || errors.Is(err, io.EOF) {

@@ -14,6 +14,9 @@ type request struct {
 	body   []byte // the encoded events, with frameHead bytes before them
 	slots  []slot
 
+	searched int  // segments in which the ids were looked up
+	known    bool // one of them may be there
+
 	state   atomic.Int32
 	done    chan struct{}
 	receipt es.Receipt
@@ -44,6 +47,29 @@ func newRequest(checks []es.Check, writes []es.Write) *request {
 		}
 	}
 	return r
+}
+
+// search looks up the ids in the segments that are sealed, in the caller's
+// goroutine too. What comes after them is the writer's to look at.
+func (r *request) search(x *index) error {
+	segments := x.all()
+	r.searched, r.known = len(segments)-1, false
+	if r.searched == 0 {
+		return nil
+	}
+	for i := range r.writes {
+		for j := range r.writes[i].Events {
+			found, err := x.byID(segments[:r.searched], hashOf(r.writes[i].Events[j].ID))
+			if err != nil {
+				return err
+			}
+			if len(found) > 0 {
+				r.known = true
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 const pooledBytes = 64 << 10

@@ -6,20 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sort"
 
 	"github.com/emet-node/emet/adapters/store"
 	"github.com/emet-node/emet/domain/es"
 )
-
-// lineOf returns the stream's line, a new one if need be.
-func (x *index) lineOf(s es.Stream) *line {
-	l, ok := x.lines[s]
-	if !ok {
-		l = &line{}
-		x.lines[s] = l
-	}
-	return l
-}
 
 // reader reads single events and keeps the last frame, since events that are
 // read together often lie together.
@@ -45,8 +36,15 @@ func (r *reader) event(p es.Position) (es.Event, error) {
 const guess = 2048 // most frames are smaller
 
 func (r *reader) load(p es.Position) error {
-	segment, places, i := r.s.index.find(p)
-	off := places[i].at()
+	segment, off, err := r.s.index.find(p)
+	if err != nil {
+		return r.s.closedOr(err)
+	}
+	return r.loadAt(segment, off, p)
+}
+
+// loadAt reads the frame of event p, which lies there.
+func (r *reader) loadAt(segment *file, off int64, p es.Position) error {
 	b := make([]byte, min(guess, segment.size-off))
 	f, err := r.decode(segment, off, b)
 	if err != nil {
@@ -68,6 +66,14 @@ func (r *reader) decode(segment *file, off int64, b []byte) (frame, error) {
 		return r.decode(segment, off, make([]byte, size))
 	}
 	return decodeFrame(b[:size], &segment.Salt, off)
+}
+
+// closedOr is err, unless that is only for want of a file.
+func (s *Store) closedOr(err error) error {
+	if s.closed.Load() {
+		return es.ErrClosed
+	}
+	return err
 }
 
 // unreadable says what a reader gets instead of an event.
@@ -99,8 +105,12 @@ func (f frame) event(p es.Position) (stored, error) {
 func (s *Store) Range(ctx context.Context, from, to es.Position, f es.Filter) iter.Seq2[es.Event, error] {
 	return func(yield func(es.Event, error) bool) {
 		for to = min(to, s.durable.Head()); from < to; {
-			segment, places, i := s.index.find(from)
-			c, begin := newCursor(segment, places[i].at()), from
+			segment, off, err := s.index.find(from)
+			if err != nil {
+				yield(es.Event{}, s.closedOr(err))
+				return
+			}
+			c, begin := newCursor(segment, off), from
 			for from < to {
 				fr, err := c.next()
 				if errors.Is(err, errEnd) && from > begin {
@@ -182,34 +192,72 @@ func (s *Store) backward(ctx context.Context, lo, hi es.Position, f es.Filter) i
 // ReadStream implements [es.Store].
 func (s *Store) ReadStream(ctx context.Context, stream es.Stream, from es.Revision, d es.Direction, limit int) iter.Seq2[es.Event, error] {
 	return func(yield func(es.Event, error) bool) {
-		positions := s.index.stream(stream, s.durable.Head())
-		lo, hi := store.Span(from, es.Revision(len(positions))-1, d)
-		r := &reader{s: s}
-		one := func(p es.Position) bool {
-			if err := ctx.Err(); err != nil {
-				yield(es.Event{}, err)
-				return false
-			}
-			e, err := r.event(p)
-			return yield(e, err) && err == nil
+		runs, err := s.index.runs(&key{name: stream}, s.durable.Head())
+		if err != nil {
+			yield(es.Event{}, s.closedOr(err))
+			return
 		}
+		last := es.NoStream
+		if n := len(runs); n > 0 {
+			last = runs[n-1].first + es.Revision(runs[n-1].count) - 1
+		}
+		lo, hi := store.Span(from, last, d)
 		store.Limit(func(next func(es.Event, error) bool) {
-			yield = next
-			each(positions, lo, hi, d, one)
+			r := streamReader{reader: reader{s: s}, name: stream, runs: runs}
+			each(lo, hi, d, func(rev es.Revision) bool {
+				if err := ctx.Err(); err != nil {
+					next(es.Event{}, err)
+					return false
+				}
+				e, err := r.revision(rev)
+				return next(e, err) && err == nil
+			})
 		}, limit)(yield)
 	}
 }
 
-func each(ps []es.Position, lo, hi es.Revision, d es.Direction, f func(es.Position) bool) {
+func each(lo, hi es.Revision, d es.Direction, f func(es.Revision) bool) {
 	for i := range hi - min(lo, hi) {
-		p := lo + i
+		rev := lo + i
 		if d == es.Backward {
-			p = hi - 1 - i
+			rev = hi - 1 - i
 		}
-		if !f(ps[p]) {
+		if !f(rev) {
 			return
 		}
 	}
+}
+
+// streamReader reads the events of one stream.
+type streamReader struct {
+	reader
+	name es.Stream
+	runs []run
+	near page
+}
+
+func (r *streamReader) revision(rev es.Revision) (es.Event, error) {
+	n := sort.Search(len(r.runs), func(i int) bool { return r.runs[i].first > rev }) - 1
+	at := &r.runs[n]
+	spot, err := at.spot(int(rev-at.first), &r.near)
+	if errors.Is(err, errIndex) { // it is made anew, and then it is in memory
+		r.near.of = nil
+		if _, err = r.s.index.remake(at.file, at.disk, err); err == nil {
+			if *at, err = r.s.index.runIn(at.file, &key{name: r.name}, noEnd); err == nil {
+				spot, err = at.spot(int(rev-at.first), &r.near)
+			}
+		}
+	}
+	if err != nil {
+		return es.Event{}, r.s.closedOr(err)
+	}
+	p := at.file.First + es.Position(spot.rel)
+	if !r.valid || p < r.frame.First || p >= r.frame.First+es.Position(r.frame.Count) {
+		if err := r.loadAt(at.file, spot.at(), p); err != nil {
+			return es.Event{}, err
+		}
+	}
+	return r.event(p)
 }
 
 // Subscribe implements [es.Store].
@@ -222,7 +270,11 @@ func (s *Store) Info(ctx context.Context, stream es.Stream) (es.StreamInfo, erro
 	if s.closed.Load() {
 		return es.StreamInfo{}, es.ErrClosed
 	}
-	return es.StreamInfo{Head: es.Revision(len(s.index.stream(stream, s.durable.Head()))) - 1}, ctx.Err()
+	r, err := s.index.end(s.index.all(), &key{name: stream}, s.durable.Head())
+	if err != nil {
+		return es.StreamInfo{}, s.closedOr(err)
+	}
+	return es.StreamInfo{Head: r.first + es.Revision(r.count) - 1}, ctx.Err()
 }
 
 // Head implements [es.Store].

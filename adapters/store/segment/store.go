@@ -27,6 +27,8 @@ type Store struct {
 
 	queue  queue
 	ended  sync.WaitGroup // the writer
+	behind sync.WaitGroup // what works in the background
+	stop   chan struct{}
 	closed atomic.Bool
 
 	writer // the writer goroutine's own
@@ -40,7 +42,7 @@ type failure struct{ err error }
 var _ es.Store = (*Store)(nil)
 
 func start(l *loaded, lock io.Closer, o Options) *Store {
-	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.clone()}
+	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.clone(), stop: make(chan struct{})}
 	s.queue.wake = make(chan struct{}, 1)
 	s.writer = writer{
 		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
@@ -50,6 +52,7 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.clock.Resume(time.Unix(0, l.walk.recorded))
 	s.durable.Publish(l.walk.next)
 	s.ended.Go(s.run)
+	s.behind.Go(s.sealAll)
 	return s
 }
 
@@ -84,6 +87,9 @@ func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Writ
 		return es.Receipt{}, err
 	}
 	r := newRequest(checks, writes)
+	if err := r.search(s.index); err != nil {
+		return es.Receipt{}, fmt.Errorf("look up events: %w", err)
+	}
 	if !s.queue.put(r) {
 		return es.Receipt{}, es.ErrClosed
 	}
@@ -139,11 +145,9 @@ func (s *Store) Close() error {
 		s.ended.Wait()
 	}
 	err := s.filler.stop()
-	s.index.mu.Lock()
-	defer s.index.mu.Unlock()
-	for _, f := range s.index.segments {
-		err = errors.Join(err, f.Close())
-	}
+	close(s.stop)
+	s.behind.Wait()
+	err = errors.Join(err, s.index.close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}

@@ -1,8 +1,10 @@
 package segment
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
@@ -19,6 +21,9 @@ type Report struct {
 	// which was never acknowledged. The next start discards them.
 	Unfinished int64
 	Damage     []Damage
+	// WrongIndexes are files of indexes that do not say what their segments
+	// hold. No event is lost with them: they may be deleted and are made anew.
+	WrongIndexes []string
 }
 
 // Verify reads a whole store and checks every checksum, chain, leaf, payload,
@@ -28,7 +33,8 @@ func Verify(dir string) (Report, error) { return VerifyFS(vfs.OS{}, dir) }
 
 // VerifyFS is [Verify] on another file system.
 func VerifyFS(files vfs.FS, dir string) (Report, error) {
-	v := &verifier{index: newIndex(), walk: walk{deep: true}}
+	v := &verifier{walk: walk{deep: true}, heads: make(map[[16]byte]standing)}
+	v.walk.before = v.head
 	id, err := readIdentity(files, dir)
 	if err := v.take(err); err != nil {
 		return v.report, fmt.Errorf("verify store %s: %w", dir, err)
@@ -58,12 +64,38 @@ func VerifyFS(files vfs.FS, dir string) (Report, error) {
 
 type verifier struct {
 	report Report
-	index  *index
+	heads  map[[16]byte]standing // of all streams, before the segment in hand
 	walk   walk
 	logID  [16]byte
 	anyLog bool    // STORE cannot say which
 	broken *Damage // the end of the segment before
 	lost   bool    // the walk lost its way: chain and tree are not known any more
+}
+
+// standing is where a stream stands.
+type standing struct {
+	next es.Revision
+	leaf es.Hash
+}
+
+func (v *verifier) head(s es.Stream) (es.Revision, es.Hash, error) {
+	at := v.heads[sumOf(s)]
+	return at.next, at.leaf, nil
+}
+
+// leave ends a segment, which ends at a byte, and compares its index.
+func (v *verifier) leave(files vfs.FS, dir string, s *file, end int64) {
+	if v.lost || v.broken != nil {
+		return
+	}
+	for _, l := range v.walk.table.sortedLines() {
+		v.heads[l.sum] = standing{l.next(), l.leaf}
+	}
+	name := path.Join(segDir, indexName(s.First))
+	got, err := vfs.ReadFile(files, path.Join(dir, name))
+	if err == nil && !bytes.Equal(got, encodeIndex(v.walk.table, v.walk.summary(s.header, end))) {
+		v.report.WrongIndexes = append(v.report.WrongIndexes, name)
+	}
 }
 
 // take notes damage and passes other errors on.
@@ -95,6 +127,9 @@ func (v *verifier) segment(files vfs.FS, dir, name string, last bool) error {
 			return reason
 		}
 		onward, err := v.gap(s, c, reason, last)
+		if err == nil && !onward && !last {
+			v.leave(files, dir, s, c.off)
+		}
 		if err != nil || !onward {
 			return err
 		}
@@ -109,6 +144,7 @@ func (v *verifier) enter(s *file) {
 		if s.First != v.walk.next || s.Chain != v.walk.chain {
 			v.resume(s.First, s.Chain)
 		}
+		v.walk.begin(s.First)
 		return
 	}
 	if err := v.walk.enter(s.header); err != nil {
@@ -116,6 +152,7 @@ func (v *verifier) enter(s *file) {
 			v.damage(s, 0, v.walk.next, max(s.First, v.walk.next+1)-1, err.Error())
 		}
 		v.resume(s.First, s.Chain)
+		v.walk.begin(s.First)
 	}
 }
 
@@ -132,7 +169,7 @@ func (v *verifier) frames(s *file, c *cursor) error {
 			v.resume(f.First+es.Position(f.Count), f.Chain)
 			continue
 		}
-		if err := v.walk.step(f, v.index); err != nil {
+		if err := v.walk.step(f, at); err != nil {
 			v.damage(s, at, f.First, f.First+es.Position(max(f.Count, 1))-1, err.Error())
 			v.resume(f.First+es.Position(f.Count), f.Chain)
 		}

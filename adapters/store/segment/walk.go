@@ -18,11 +18,15 @@ type walk struct {
 	recorded  int64       // of the last event
 	leaves    []es.Hash
 	deep      bool // check the payloads too
+
+	table  *memTable // of the segment that is read
+	first  es.Position
+	before func(es.Stream) (next es.Revision, leaf es.Hash, err error) // where a stream stood before it
 }
 
 func (w *walk) clone() walk {
 	c := *w
-	c.tree, c.leaves = w.tree.clone(), nil
+	c.tree, c.leaves, c.table = w.tree.clone(), nil, nil
 	return c
 }
 
@@ -36,23 +40,34 @@ func (w *walk) enter(h header) error {
 	case h.Root != w.tree.root():
 		return errors.New("segment names another tree root than the events before make")
 	}
-	w.watermark = max(w.watermark, h.First)
+	w.begin(h.First)
 	return nil
 }
 
-// step checks a frame against everything before it and enters its events into x.
-func (w *walk) step(f frame, x *index) error {
+// begin enters a segment.
+func (w *walk) begin(first es.Position) {
+	w.watermark = max(w.watermark, first)
+	w.table, w.first = newMemTable(), first
+}
+
+// step checks a frame against everything before it and enters its events into
+// the table.
+func (w *walk) step(f frame, off int64) error {
 	if f.First != w.next || f.Watermark > f.First {
 		return fmt.Errorf("frame begins at position %d with watermark %d, want position %d", f.First, f.Watermark, w.next)
 	}
 	w.leaves = w.leaves[:0]
+	at := place{uint32(f.First - w.first), uint32(off / frameAlign)}
+	if f.Count > 0 {
+		w.table.frames = append(w.table.frames, at)
+	}
 	rest := f.Events
 	for range f.Count {
 		e, after, err := cutEvent(rest)
 		if err != nil {
 			return err
 		}
-		if err := w.event(&e, x); err != nil {
+		if err := w.event(&e, at); err != nil {
 			return err
 		}
 		rest = after
@@ -67,13 +82,15 @@ func (w *walk) step(f frame, x *index) error {
 	return nil
 }
 
-func (w *walk) event(e *stored, x *index) error {
-	l := x.line(e.stream)
+func (w *walk) event(e *stored, at place) error {
+	l, err := w.line(e.stream)
 	switch {
+	case err != nil:
+		return err
 	case e.position != w.next:
 		return fmt.Errorf("event has position %d, want %d", e.position, w.next)
-	case e.revision != es.Revision(len(l.positions)):
-		return fmt.Errorf("%s has revision %d at position %d, want %d", e.stream, e.revision, e.position, len(l.positions))
+	case e.revision != l.next():
+		return fmt.Errorf("%s has revision %d at position %d, want %d", e.stream, e.revision, e.position, l.next())
 	case !bytes.Equal(e.previous[:], l.leaf[:]):
 		return fmt.Errorf("%s at revision %d does not follow the event before", e.stream, e.revision)
 	case e.recorded <= w.recorded:
@@ -82,12 +99,38 @@ func (w *walk) event(e *stored, x *index) error {
 		return fmt.Errorf("payload at position %d is not what its header commits to", e.position)
 	}
 	leaf := leafHash(e.header)
-	x.put(l, e.id, e.position, leaf)
+	at.rel = uint32(e.position - w.first)
+	w.table.put(l, e.id, at, leaf)
 	w.leaves = append(w.leaves, leaf)
 	w.tree.add(leaf)
 	w.recorded = e.recorded
 	w.next++
 	return nil
+}
+
+// line returns the stream's line in the table of this segment.
+func (w *walk) line(stream []byte) (*line, error) {
+	if l, ok := w.table.lines[es.Stream(stream)]; ok {
+		return l, nil
+	}
+	l, s := &line{}, es.Stream(stream)
+	var err error
+	if l.base, l.leaf, err = w.before(s); err != nil {
+		return nil, err
+	}
+	w.table.lines[s] = l
+	return l, nil
+}
+
+// summary is what the index of a segment says about its end.
+func (w *walk) summary(h header, end int64) summary {
+	return summary{header: h, events: uint64(w.next - h.First), end: end, recorded: w.recorded, chain: w.chain, tree: w.tree.clone()}
+}
+
+// resume goes on where an index says that a segment ends.
+func (w *walk) resume(s *summary) {
+	w.next, w.chain, w.tree, w.recorded = s.First+es.Position(s.events), s.chain, s.tree.clone(), s.recorded
+	w.watermark = max(w.watermark, w.next)
 }
 
 // follow moves over a frame that was checked before.

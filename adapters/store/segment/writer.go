@@ -22,6 +22,7 @@ type writer struct {
 
 	buf    []byte // frames of this batch, to be written at off-len(buf)
 	batch  []*request
+	lines  []*line // of the append in hand
 	spare  []*request
 	leaves []es.Hash
 }
@@ -86,7 +87,10 @@ func (s *Store) stage(r *request) error {
 	if err := s.degraded(); err != nil {
 		return err
 	}
-	old, err := store.Judge(judged{s}, r.checks, r.writes)
+	if err := s.resolve(r); err != nil {
+		return err
+	}
+	old, err := store.Judge(judged{s, r}, r.checks, r.writes)
 	if err != nil {
 		return err
 	}
@@ -97,34 +101,58 @@ func (s *Store) stage(r *request) error {
 	if err := s.makeRoom(int64(padded(len(r.body)))); err != nil {
 		return err
 	}
+	if err := s.resolve(r); err != nil { // the segment may be a new one
+		return err
+	}
 	s.encode(r)
+	return nil
+}
+
+// resolve finds the lines of everything that r writes or asks about.
+func (s *Store) resolve(r *request) error {
+	s.lines = s.lines[:0]
+	for i := range r.writes {
+		l, err := s.index.lineOf(r.writes[i].Stream)
+		if err != nil {
+			return err
+		}
+		s.lines = append(s.lines, l)
+	}
+	for i := range r.checks {
+		if _, err := s.index.lineOf(r.checks[i].Stream); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // encode fills in what only the writer knows and adds the frame to the batch.
 func (s *Store) encode(r *request) {
 	x := s.index
-	segment := x.segments[len(x.segments)-1]
+	segment := x.last()
+	m := segment.table().(*memTable) //nolint:forcetypeassert // that of the last always is
 	at := s.clock.Reserve(len(r.slots))
 	r.receipt = es.Receipt{First: s.next, Last: s.next + es.Position(len(r.slots)) - 1, Recorded: at, Heads: make([]es.Revision, len(r.writes))}
 	f := frame{First: s.next, Count: len(r.slots), Watermark: s.durable.Head()}
 
 	s.leaves = s.leaves[:0]
-	x.mu.Lock()
-	x.placed(f.First, s.off)
+	spot := place{uint32(f.First - segment.First), uint32(s.off / frameAlign)}
+	m.mu.Lock()
+	m.frames = append(m.frames, spot)
 	slots := r.slots
 	for i := range r.writes {
 		w := &r.writes[i]
-		l := x.lineOf(w.Stream)
+		l := s.lines[i]
 		for j := range w.Events {
-			leaf := slots[0].fill(r.body, s.next, es.Revision(len(l.positions)), at, &l.leaf)
-			x.put(l, w.Events[j].ID, s.next, leaf)
+			leaf := slots[0].fill(r.body, s.next, l.next(), at, &l.leaf)
+			spot.rel = uint32(s.next - segment.First)
+			m.put(l, w.Events[j].ID, spot, leaf)
 			s.leaves = append(s.leaves, leaf)
 			s.next, at, slots = s.next+1, at.Add(time.Microsecond), slots[1:]
 		}
-		r.receipt.Heads[i] = es.Revision(len(l.positions)) - 1
+		r.receipt.Heads[i] = l.next() - 1
 	}
-	x.mu.Unlock()
+	m.mu.Unlock()
 	for i := range s.leaves {
 		s.grown.add(s.leaves[i])
 	}
@@ -168,7 +196,7 @@ func (s *Store) flush() {
 // sync writes the batch in one piece. An error is final: the kernel may have
 // dropped the pages and would report success the next time.
 func (s *Store) sync() error {
-	segment := s.index.segments[len(s.index.segments)-1]
+	segment := s.index.last()
 	_, err := segment.WriteAt(s.buf, s.off-int64(len(s.buf)))
 	if err == nil {
 		err = segment.SyncData()
@@ -187,7 +215,7 @@ func (s *Store) cover() {
 	if s.covered == s.next || s.Failed() != nil {
 		return
 	}
-	segment := s.index.segments[len(s.index.segments)-1]
+	segment := s.index.last()
 	s.chain = link(s.chain, nil)
 	var body [frameHead]byte
 	s.add(body[:], segment, frame{First: s.next, Watermark: s.next, Chain: s.chain})
@@ -200,7 +228,7 @@ func (s *Store) cover() {
 // makeRoom begins a new segment when a frame does not fit into this one. There
 // is always room left for a frame that covers the last.
 func (s *Store) makeRoom(size int64) error {
-	segment := s.index.segments[len(s.index.segments)-1]
+	segment := s.index.last()
 	room := segment.size - frameHead
 	if s.off+size <= room {
 		if s.off-headerBytes > segment.size/2 {
@@ -229,51 +257,70 @@ func (s *Store) roll(old *file, size int64) error {
 		s.fail(err)
 		return fmt.Errorf("%w: %w", es.ErrDegraded, err)
 	}
-	s.index.mu.Lock()
-	s.index.segments = append(s.index.segments, next)
-	s.index.mu.Unlock()
+	old.sum = summary{
+		header: old.header, events: uint64(s.next - old.First), end: s.off, recorded: s.clock.Last().UnixNano(),
+		chain: s.chain, tree: s.grown.clone(),
+	}
+	next.setTable(newMemTable())
+	s.index.add(next)
+	wake(s.index.unsealed)
 	s.off, s.covered = headerBytes, s.next
 	return nil
 }
 
 // judged is the store as [store.Judge] sees it, the batch in hand included.
-// Only the writer changes the index, so it reads without the lock.
-type judged struct{ s *Store }
-
-func (j judged) Last(stream es.Stream) es.Revision {
-	if l, ok := j.s.index.lines[stream]; ok {
-		return es.Revision(len(l.positions)) - 1
-	}
-	return es.NoStream
+// Only the writer changes the last table, so it reads without the lock.
+type judged struct {
+	s *Store
+	r *request
 }
 
+func (j judged) Last(stream es.Stream) es.Revision {
+	l, err := j.s.index.lineOf(stream)
+	if err != nil { // resolve has found it before
+		return es.NoStream
+	}
+	return l.next() - 1
+}
+
+// Has implements [store.Index]. What is in sealed segments the caller of Append
+// has looked up; only those that were sealed since are left.
 func (j judged) Has(id es.ID) bool {
-	_, ok := j.s.index.ids[j.s.index.hash(id)]
-	return ok
+	segments := j.s.index.all()
+	last := segments[len(segments)-1].table().(*memTable) //nolint:forcetypeassert // that of the last always is
+	if _, ok := last.ids[hashOf(id)]; ok {
+		return true
+	}
+	return j.r.known || j.r.searched < len(segments)-1
 }
 
 func (j judged) Find(id es.ID) (es.Event, bool, error) {
-	x := j.s.index
-	if p, ok := x.twins[id]; ok {
-		e, err := j.at(p)
-		return e, err == nil, err
+	segments := j.s.index.all()
+	if !j.r.known {
+		segments = segments[min(j.r.searched, len(segments)-1):]
 	}
-	p, ok := x.ids[x.hash(id)]
-	if !ok {
-		return es.Event{}, false, nil
+	found, err := j.s.index.byID(segments, hashOf(id))
+	if err != nil {
+		return es.Event{}, false, err
 	}
-	e, err := j.at(p)
-	return e, err == nil && e.ID == id, err
+	for _, p := range found {
+		if e, err := j.at(p); err != nil || e.ID == id {
+			return e, err == nil, err
+		}
+	}
+	return es.Event{}, false, nil
 }
 
 // at reads an event from the file or, if it is not written yet, the batch.
 func (j judged) at(p es.Position) (es.Event, error) {
-	segment, places, i := j.s.index.find(p)
-	start := j.s.off - int64(len(j.s.buf))
 	if p < j.s.durable.Head() {
 		return (&reader{s: j.s}).event(p)
 	}
-	f, err := decodeFrame(j.s.buf[places[i].at()-start:], &segment.Salt, places[i].at())
+	segment, off, err := j.s.index.find(p)
+	if err != nil {
+		return es.Event{}, err
+	}
+	f, err := decodeFrame(j.s.buf[off-(j.s.off-int64(len(j.s.buf))):], &segment.Salt, off)
 	if err != nil {
 		return es.Event{}, err
 	}
