@@ -18,7 +18,7 @@ func BenchmarkInclusionProof(b *testing.B) {
 	const size = 1_000_000
 	dir := b.TempDir()
 	s := (&leafStore{}).grow(size)
-	tree := treeOf(b, s, files{dir: dir})
+	tree := treeOf(b, s, files{dir: dir, disk: realDisk})
 	if _, _, err := tree.Root(b.Context()); err != nil {
 		b.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func BenchmarkStart(b *testing.B) {
 	const size = 1_000_000
 	dir := b.TempDir()
 	s := (&leafStore{}).grow(size)
-	if _, _, err := treeOf(b, s, files{dir: dir}).Root(b.Context()); err != nil {
+	if _, _, err := treeOf(b, s, files{dir: dir, disk: realDisk}).Root(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tile", "1", "014")); err != nil {
@@ -58,7 +58,7 @@ func BenchmarkStart(b *testing.B) {
 	for name, dir := range map[string]string{"tiles": dir, "leaves": ""} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, _, err := treeOf(b, s, files{dir: dir}).Root(b.Context()); err != nil {
+				if _, _, err := treeOf(b, s, files{dir: dir, disk: realDisk}).Root(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}

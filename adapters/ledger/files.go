@@ -4,27 +4,38 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 )
+
+// Disk is where tiles and the checkpoint are kept. Names are slash-separated.
+type Disk interface {
+	// ReadFile returns the content of a file, fs.ErrNotExist when there is none.
+	ReadFile(name string) ([]byte, error)
+	// Put writes a file without sync, and the directories above it. It is there
+	// whole or not at all unless the power is lost.
+	Put(name string, content []byte) error
+	// Replace is Put, and survives the loss of power.
+	Replace(name string, content []byte) error
+	// Sweep removes a directory with its files as far as it can.
+	Sweep(dir string)
+}
 
 // files are the derived files of a log and its checkpoint.
 type files struct {
 	dir      string // "" = nothing is kept
 	readOnly bool
+	disk     Disk
 }
 
-func (f files) tile(path string) string {
-	return filepath.Join(f.dir, "tile", filepath.FromSlash(path))
-}
+func (f files) tile(name string) string { return path.Join(f.dir, "tile", name) }
 
 // readTile returns what the file of a tile holds, nil when it is not there or
 // has the wrong size.
-func (f files) readTile(path string, size int) []byte {
+func (f files) readTile(name string, size int) []byte {
 	if f.dir == "" {
 		return nil
 	}
-	b, err := os.ReadFile(f.tile(path))
+	b, err := f.disk.ReadFile(f.tile(name))
 	if err != nil || len(b) != size {
 		return nil
 	}
@@ -33,25 +44,17 @@ func (f files) readTile(path string, size int) []byte {
 
 // writeTile puts a tile in its place, without sync: what is lost or torn is
 // noticed and made anew.
-func (f files) writeTile(path string, b []byte) error {
+func (f files) writeTile(name string, b []byte) error {
 	if f.dir == "" || f.readOnly {
 		return nil
 	}
-	name := f.tile(path)
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	tmp := name + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
+	return f.disk.Put(f.tile(name), b)
 }
 
 // removePartial removes the parts of a tile that is full now.
-func (f files) removePartial(path string) {
+func (f files) removePartial(name string) {
 	if f.dir != "" && !f.readOnly {
-		_ = os.RemoveAll(f.tile(path) + ".p") // what stays is right, if useless
+		f.disk.Sweep(f.tile(name) + ".p") // what stays is right, if useless
 	}
 }
 
@@ -59,7 +62,7 @@ const checkpointName = "checkpoint"
 
 // readCheckpoint returns the newest signed checkpoint, nil when there is none.
 func (f files) readCheckpoint() ([]byte, error) {
-	b, err := os.ReadFile(filepath.Join(f.dir, checkpointName))
+	b, err := f.disk.ReadFile(path.Join(f.dir, checkpointName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -67,34 +70,9 @@ func (f files) readCheckpoint() ([]byte, error) {
 }
 
 // writeCheckpoint replaces the checkpoint. It is durable when there is no error.
-func (f files) writeCheckpoint(b []byte) (err error) {
-	name := filepath.Join(f.dir, checkpointName)
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("keep the checkpoint: %w", err)
-		}
-	}()
-	file, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+func (f files) writeCheckpoint(b []byte) error {
+	if err := f.disk.Replace(path.Join(f.dir, checkpointName), b); err != nil {
+		return fmt.Errorf("keep the checkpoint: %w", err)
 	}
-	_, err = file.Write(b)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	return syncDir(f.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

@@ -25,6 +25,7 @@ import (
 // Options of a [Keeper].
 type Options struct {
 	Dir   string   // of the store: where tiles and the checkpoint are kept
+	Disk  Disk     // on which it lies
 	LogID [16]byte // of the store
 	// Identity is in whose name a log is kept that has no name yet. A log keeps
 	// the name it was first signed under.
@@ -62,7 +63,7 @@ func Open(ctx context.Context, l *es.Log, o Options) (*Keeper, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r, err := openReader(l.Store, files{dir: o.Dir}, o.LogID, o.Logger)
+	r, err := openReader(l.Store, files{dir: o.Dir, disk: o.Disk}, o.LogID, o.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func openHome(t testing.TB, dir string) *home {
 }
 
 func (h *home) options() Options {
-	return Options{Dir: h.dir, LogID: h.store.LogID(), Identity: alice, Key: logKey}
+	return Options{Dir: h.dir, LogID: h.store.LogID(), Identity: alice, Key: logKey, Disk: realDisk}
 }
 
 func (h *home) keeper() *Keeper {
@@ -195,11 +195,11 @@ func TestNothingIsSignedThatContradictsWhatWasSigned(t *testing.T) {
 		if _, err := Open(t.Context(), &log, h.options()); !isRewritten(err) || !errors.Is(err, es.ErrCorrupt) {
 			t.Errorf("%s: opened, %v", name, err)
 		}
-		if _, err := OpenReader(t.Context(), log.Store, dir, h.store.LogID(), signed); !isRewritten(err) {
+		if _, err := OpenReader(t.Context(), log.Store, realDisk, dir, h.store.LogID(), signed); !isRewritten(err) {
 			t.Errorf("%s: read, %v", name, err)
 		}
 		running := *k.Reader
-		running.Tree = treeOf(t, log.Store, files{dir: dir})
+		running.Tree = treeOf(t, log.Store, files{dir: dir, disk: realDisk})
 		keeper := &Keeper{Reader: &running, o: k.o, log: &log, signer: k.signer, logger: k.logger, newest: signed}
 		if _, err := keeper.Sign(t.Context()); !isRewritten(err) {
 			t.Errorf("%s: signed, %v", name, err)

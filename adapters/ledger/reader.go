@@ -14,7 +14,6 @@ import (
 // Reader proves what a log says by one checkpoint. It signs nothing.
 type Reader struct {
 	*Tree
-	dir   string
 	logID [16]byte
 	under ledger.Checkpoint
 }
@@ -23,8 +22,8 @@ var _ ledger.Ledger = (*Reader)(nil)
 
 // Signed returns the newest checkpoint in the directory of a store, as it is
 // written there; [ledger.ErrUnsigned] when there is none.
-func Signed(dir string) (ledger.Checkpoint, error) {
-	b, err := files{dir: dir}.readCheckpoint()
+func Signed(disk Disk, dir string) (ledger.Checkpoint, error) {
+	b, err := files{dir: dir, disk: disk}.readCheckpoint()
 	if err != nil {
 		return ledger.Checkpoint{}, err
 	}
@@ -43,8 +42,8 @@ func Signed(dir string) (ledger.Checkpoint, error) {
 // [Signed] before the store is opened: another process may write it. It fails
 // with [ledger.ErrUnprovable] when the store has no tree, and with a
 // [*ledger.Rewritten] when log and checkpoint contradict each other.
-func OpenReader(ctx context.Context, store es.Store, dir string, logID [16]byte, under ledger.Checkpoint) (*Reader, error) {
-	r, err := openReader(store, files{dir: dir, readOnly: true}, logID, nil)
+func OpenReader(ctx context.Context, store es.Store, disk Disk, dir string, logID [16]byte, under ledger.Checkpoint) (*Reader, error) {
+	r, err := openReader(store, files{dir: dir, disk: disk, readOnly: true}, logID, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +56,7 @@ func openReader(store es.Store, f files, logID [16]byte, logger *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{Tree: t, dir: f.dir, logID: logID}, nil
+	return &Reader{Tree: t, logID: logID}, nil
 }
 
 // Checkpoint implements [ledger.Ledger].
@@ -67,7 +66,7 @@ func (r *Reader) Checkpoint(ctx context.Context) (ledger.Checkpoint, error) {
 
 // last returns the checkpoint on disk, the zero one when there is none.
 func (r *Reader) last(ctx context.Context) (ledger.Checkpoint, error) {
-	c, err := Signed(r.dir)
+	c, err := Signed(r.files.disk, r.files.dir)
 	if errors.Is(err, ledger.ErrUnsigned) {
 		return ledger.Checkpoint{}, nil
 	}
@@ -81,7 +80,7 @@ func (r *Reader) last(ctx context.Context) (ledger.Checkpoint, error) {
 // what was.
 func (r *Reader) holds(ctx context.Context, c ledger.Checkpoint) error {
 	if who := ownerOf(c.Origin); who == "" || c.Origin != ledger.Origin(who, r.logID) {
-		return fmt.Errorf("%s: %w: the checkpoint is of another log, %s", r.dir, es.ErrCorrupt, c.Origin)
+		return fmt.Errorf("%s: %w: the checkpoint is of another log, %s", r.files.dir, es.ErrCorrupt, c.Origin)
 	}
 	have, _, err := r.Root(ctx)
 	if err != nil {

@@ -49,8 +49,8 @@ func (t *Tree) full(ctx context.Context, level int, index uint64) ([]es.Hash, er
 // if those are not right either, from the leaves.
 func (t *Tree) mend(ctx context.Context, level int, index uint64, want es.Hash) ([]es.Hash, error) {
 	t.logger.Warn("a tile of the log is made anew", "tile", TilePath(level, index, tileWidth))
-	for _, believe := range []bool{true, false} {
-		hashes, err := t.derive(ctx, level, index, believe)
+	for _, trusted := range []uint64{t.size, 0} {
+		hashes, err := t.derive(ctx, level, index, trusted)
 		if err != nil {
 			return nil, err
 		}
@@ -62,8 +62,25 @@ func (t *Tree) mend(ctx context.Context, level int, index uint64, want es.Hash) 
 	return nil, fmt.Errorf("%w: the events do not make tile %s", es.ErrCorrupt, TilePath(level, index, tileWidth))
 }
 
-// derive computes a tile. With believe, files of tiles below are used unseen.
-func (t *Tree) derive(ctx context.Context, level int, index uint64, believe bool) ([]es.Hash, error) {
+// tileHash returns the root of a tile, from its file if that is there and lies
+// over leaves below trusted.
+func (t *Tree) tileHash(ctx context.Context, level int, index, trusted uint64) (es.Hash, error) {
+	if (index+1)<<(tileHeight*(level+1)) <= trusted {
+		if b := t.files.readTile(TilePath(level, index, tileWidth), tileWidth*sha256.Size); b != nil {
+			return perfect(split(b)), nil
+		}
+	}
+	hashes, err := t.derive(ctx, level, index, trusted)
+	if err != nil {
+		return es.Hash{}, err
+	}
+	t.keep(level, index, hashes)
+	return perfect(hashes), nil
+}
+
+// derive computes a tile. Files of tiles below are used unseen when they lie over
+// leaves below trusted.
+func (t *Tree) derive(ctx context.Context, level int, index, trusted uint64) ([]es.Hash, error) {
 	hashes := make([]es.Hash, 0, tileWidth)
 	if level == 0 {
 		for h, err := range t.leaves(ctx, index<<tileHeight, (index+1)<<tileHeight) {
@@ -78,17 +95,11 @@ func (t *Tree) derive(ctx context.Context, level int, index uint64, believe bool
 		return hashes, nil
 	}
 	for i := index << tileHeight; i < (index+1)<<tileHeight; i++ {
-		if believe {
-			if b := t.files.readTile(TilePath(level-1, i, tileWidth), tileWidth*sha256.Size); b != nil {
-				hashes = append(hashes, perfect(split(b)))
-				continue
-			}
-		}
-		below, err := t.derive(ctx, level-1, i, believe)
+		below, err := t.tileHash(ctx, level-1, i, trusted)
 		if err != nil {
 			return nil, err
 		}
-		hashes = append(hashes, perfect(below))
+		hashes = append(hashes, below)
 	}
 	return hashes, nil
 }

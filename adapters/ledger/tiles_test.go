@@ -99,7 +99,7 @@ func subtree(s *leafStore, first, n uint64) es.Hash {
 func TestTilesHoldTheTree(t *testing.T) {
 	t.Parallel()
 	s := (&leafStore{}).grow(70_000)
-	tree := treeOf(t, s, files{dir: t.TempDir()})
+	tree := treeOf(t, s, files{dir: t.TempDir(), disk: realDisk})
 	checkTile(t, tree, s, 0, 0, 256)
 	checkTile(t, tree, s, 0, 272, 256)
 	checkTile(t, tree, s, 0, 272, 3)              // the beginning of a full one
@@ -141,7 +141,7 @@ func TestDamagedTilesAreFoundAndMended(t *testing.T) {
 	const size = 66_000
 	s := (&leafStore{}).grow(size)
 	dir := t.TempDir()
-	if _, _, err := treeOf(t, s, files{dir: dir}).Root(t.Context()); err != nil {
+	if _, _, err := treeOf(t, s, files{dir: dir, disk: realDisk}).Root(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	all := tilesOf(t, dir)
@@ -170,7 +170,7 @@ func TestDamagedTilesAreFoundAndMended(t *testing.T) {
 				if err := os.WriteFile(name, do(bytes.Clone(good)), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				tree := treeOf(t, s, files{dir: dir})
+				tree := treeOf(t, s, files{dir: dir, disk: realDisk})
 				rel, _ := filepath.Rel(filepath.Join(dir, "tile"), name)
 				l, i, w, err := ParseTilePath(filepath.ToSlash(rel))
 				if err != nil {
@@ -193,7 +193,7 @@ func TestATileAndTheOneBelowAreMendedTogether(t *testing.T) {
 	t.Parallel()
 	s := (&leafStore{}).grow(66_000)
 	dir := t.TempDir()
-	tree := treeOf(t, s, files{dir: dir})
+	tree := treeOf(t, s, files{dir: dir, disk: realDisk})
 	want, err := tree.Tile(t.Context(), 1, 0, 256)
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestATileAndTheOneBelowAreMendedTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := treeOf(t, s, files{dir: dir})
+	again := treeOf(t, s, files{dir: dir, disk: realDisk})
 	if got, err := again.Tile(t.Context(), 1, 0, 256); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%v", err)
 	}
@@ -221,16 +221,16 @@ func TestATileAndTheOneBelowAreMendedTogether(t *testing.T) {
 func TestTilesOfAnotherLogAreReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, _, err := treeOf(t, (&leafStore{seed: 1}).grow(3000), files{dir: dir}).Root(t.Context()); err != nil {
+	if _, _, err := treeOf(t, (&leafStore{seed: 1}).grow(3000), files{dir: dir, disk: realDisk}).Root(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := (&leafStore{seed: 2}).grow(2000)
-	tree := treeOf(t, s, files{dir: dir})
+	tree := treeOf(t, s, files{dir: dir, disk: realDisk})
 	if size, root, err := tree.Root(t.Context()); err != nil || size != 2000 {
 		t.Fatal(size, root, err)
 	}
 	s.grow(2900)
-	fresh := treeOf(t, s, files{dir: dir})
+	fresh := treeOf(t, s, files{dir: dir, disk: realDisk})
 	for i := range uint64(11) {
 		checkTile(t, fresh, s, 0, i, 256)
 	}
@@ -240,7 +240,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := (&leafStore{}).grow(70_000)
-	tree := treeOf(t, s, files{dir: dir, readOnly: true})
+	tree := treeOf(t, s, files{dir: dir, readOnly: true, disk: realDisk})
 	checkTile(t, tree, s, 0, 3, 256)
 	checkTile(t, tree, s, 1, 0, 256)
 	tree.publish(70_000)
@@ -251,7 +251,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 
 func TestALogThatDoesNotMakeItsRootIsDamaged(t *testing.T) {
 	t.Parallel()
-	tree := treeOf(t, liar{(&leafStore{}).grow(700)}, files{dir: t.TempDir()})
+	tree := treeOf(t, liar{(&leafStore{}).grow(700)}, files{dir: t.TempDir(), disk: realDisk})
 	if _, _, err := tree.Root(t.Context()); !errors.Is(err, es.ErrCorrupt) {
 		t.Error(err)
 	}

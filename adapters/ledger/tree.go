@@ -43,6 +43,10 @@ type Tree struct {
 	ready bool // the edge was read
 }
 
+// doubted is how many leaves lie below the tiles that a power loss may have
+// taken.
+const doubted = 1 << 17
+
 // errTiles says that the tiles on disk do not make the tree's root.
 var errTiles = errors.New("the tiles do not make the root of the log")
 
@@ -74,11 +78,13 @@ func (t *Tree) catchUp(ctx context.Context) (uint64, es.Hash, error) {
 		return t.size, t.edgeRoot(), nil
 	}
 	err = t.advance(ctx, size, known)
-	if err == nil && known && t.edgeRoot() != want {
-		err = errTiles
+	if wrong := func() bool { return err == nil && known && t.edgeRoot() != want }; wrong() && size > doubted {
+		// A power loss takes the newest tiles, which were not synced.
+		t.logger.Warn("the newest tiles of the log are made anew", "size", size, "reason", errTiles)
+		err = t.restore(ctx, size, size-doubted)
 	}
-	if errors.Is(err, errTiles) {
-		t.logger.Warn("tiles of the log are made anew", "size", size, "reason", err)
+	if err == nil && known && t.edgeRoot() != want {
+		t.logger.Warn("tiles of the log are made anew", "size", size, "reason", errTiles)
 		err = t.remake(ctx, size)
 		if err == nil && known && t.edgeRoot() != want {
 			err = fmt.Errorf("%w: its events do not make the root %s of %d events", es.ErrCorrupt, want, size)
@@ -105,7 +111,7 @@ func (t *Tree) advance(ctx context.Context, size uint64, checkable bool) error {
 		if !checkable || t.files.dir == "" {
 			return t.remake(ctx, size)
 		}
-		if err := t.restore(ctx, size); err != nil {
+		if err := t.restore(ctx, size, size); err != nil {
 			return err
 		}
 		t.ready = true
@@ -184,9 +190,11 @@ func (t *Tree) keep(level int, index uint64, hashes []es.Hash) {
 	t.files.removePartial(path)
 }
 
-// restore reads the right edge of a tree of that size. Full tiles are taken as
-// they are; the root shows whether they are right.
-func (t *Tree) restore(ctx context.Context, size uint64) error {
+// restore reads the right edge of a tree of that size. Tiles over the leaves
+// below trusted are taken as they are, if they are there; the root shows whether
+// they are right. The others are made from the leaves.
+func (t *Tree) restore(ctx context.Context, size, trusted uint64) error {
+	t.cache = newCache()
 	t.size, t.edge = size, [maxLevel + 1][]es.Hash{}
 	for h, err := range t.leaves(ctx, size&^(tileWidth-1), size) {
 		if err != nil {
@@ -197,11 +205,11 @@ func (t *Tree) restore(ctx context.Context, size uint64) error {
 	for level := 1; level <= maxLevel; level++ {
 		end := size >> (tileHeight * level)
 		for i := end &^ (tileWidth - 1); i < end; i++ {
-			b := t.files.readTile(TilePath(level-1, i, tileWidth), tileWidth*sha256.Size)
-			if b == nil {
-				return fmt.Errorf("%w: tile %s is missing", errTiles, TilePath(level-1, i, tileWidth))
+			h, err := t.tileHash(ctx, level-1, i, trusted)
+			if err != nil {
+				return err
 			}
-			t.edge[level] = append(t.edge[level], perfect(split(b)))
+			t.edge[level] = append(t.edge[level], h)
 		}
 	}
 	return nil

@@ -71,7 +71,7 @@ func TestSmallTreesAreProvedAsOthersProveThem(t *testing.T) {
 	t.Parallel()
 	const most = 300
 	s, other := &leafStore{}, hashes{}
-	tree := treeOf(t, s, files{dir: t.TempDir()})
+	tree := treeOf(t, s, files{dir: t.TempDir(), disk: realDisk})
 	for size := uint64(1); size <= most; size++ {
 		other.add(t, s, size-1)
 		s.grow(size)
@@ -79,7 +79,7 @@ func TestSmallTreesAreProvedAsOthersProveThem(t *testing.T) {
 			both(t, tree, s, other, index, size)
 		}
 	}
-	late := treeOf(t, s, files{dir: t.TempDir()})
+	late := treeOf(t, s, files{dir: t.TempDir(), disk: realDisk})
 	for size := uint64(1); size <= most; size += 7 {
 		for index := range size {
 			both(t, late, s, other, index, size)
@@ -96,7 +96,7 @@ func TestLargeTreesAreProvedAsOthersProveThem(t *testing.T) {
 		other.add(t, s, p)
 	}
 	s.grow(most)
-	grown := treeOf(t, s, files{dir: dir})
+	grown := treeOf(t, s, files{dir: dir, disk: realDisk})
 	r := rand.New(rand.NewPCG(1, 2))
 	check := func(tree *Tree) {
 		for range 300 {
@@ -111,7 +111,7 @@ func TestLargeTreesAreProvedAsOthersProveThem(t *testing.T) {
 	}
 	check(grown)
 	s.reads = 0
-	check(treeOf(t, s, files{dir: dir})) // from the tiles on disk
+	check(treeOf(t, s, files{dir: dir, disk: realDisk})) // from the tiles on disk
 	if s.reads > tileWidth {
 		t.Errorf("%d leaves were read although the tiles are there", s.reads)
 	}
@@ -120,7 +120,7 @@ func TestLargeTreesAreProvedAsOthersProveThem(t *testing.T) {
 
 func TestThereAreNoProofsOfWhatIsNotThere(t *testing.T) {
 	t.Parallel()
-	tree := treeOf(t, (&leafStore{}).grow(300), files{dir: t.TempDir()})
+	tree := treeOf(t, (&leafStore{}).grow(300), files{dir: t.TempDir(), disk: realDisk})
 	ctx := t.Context()
 	_, beyond := tree.InclusionProof(ctx, 5, 301)
 	_, outside := tree.InclusionProof(ctx, 5, 5)

@@ -106,11 +106,11 @@ func TestEveryEventCanBeProved(t *testing.T) {
 	if _, err := k.Prove(t.Context(), es.Position(size)); !errors.Is(err, ledger.ErrRange) {
 		t.Errorf("not signed yet: %v", err)
 	}
-	signed, err := Signed(h.dir)
+	signed, err := Signed(realDisk, h.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := OpenReader(t.Context(), h.store, h.dir, h.store.LogID(), signed)
+	r, err := OpenReader(t.Context(), h.store, realDisk, h.dir, h.store.LogID(), signed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,10 +118,10 @@ func TestEveryEventCanBeProved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Signed(t.TempDir()); !errors.Is(err, ledger.ErrUnsigned) {
+	if _, err := Signed(realDisk, t.TempDir()); !errors.Is(err, ledger.ErrUnsigned) {
 		t.Errorf("nothing is signed: %v", err)
 	}
-	if _, err := OpenReader(t.Context(), h.store, h.dir, [16]byte{1}, signed); !errors.Is(err, es.ErrCorrupt) {
+	if _, err := OpenReader(t.Context(), h.store, realDisk, h.dir, [16]byte{1}, signed); !errors.Is(err, es.ErrCorrupt) {
 		t.Errorf("the checkpoint of another log: %v", err)
 	}
 	if _, err := verify.Check(encoded(t, f), verify.Trust{Key: k.Key()}); err != nil {

@@ -10,8 +10,11 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 )
+
+var realDisk = vfs.Files{FS: vfs.OS{}}
 
 // leafStore is a log of which there are only leaves. The leaf at p is the hash
 // of p and a seed.

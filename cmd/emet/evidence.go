@@ -15,6 +15,7 @@ import (
 	"github.com/emet-node/emet/adapters/ledger"
 	"github.com/emet-node/emet/adapters/ledger/verify"
 	"github.com/emet-node/emet/adapters/secrets"
+	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -77,7 +78,7 @@ func provingLog(ask func(cmd *cobra.Command, args []string, r *node.Reading, l *
 		if !node.HasData(c.Dir()) {
 			return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
 		}
-		signed, err := ledger.Signed(c.Dir("store")) // before the log is opened, which may grow
+		signed, err := ledger.Signed(vfs.Files{FS: vfs.OS{}}, c.Dir("store")) // before the log is opened, which may grow
 		if errors.Is(err, proofs.ErrUnsigned) {
 			return codedError{fmt.Errorf("%s: %w; emet up signs one", c.Dir("store"), err), exitNotFound}
 		}
@@ -85,7 +86,7 @@ func provingLog(ask func(cmd *cobra.Command, args []string, r *node.Reading, l *
 			return explain(err)
 		}
 		return readingLog(func(cmd *cobra.Command, args []string, r *node.Reading) error {
-			l, err := ledger.OpenReader(cmd.Context(), r.Store, c.Dir("store"), r.Store.LogID(), signed)
+			l, err := ledger.OpenReader(cmd.Context(), r.Store, vfs.Files{FS: vfs.OS{}}, c.Dir("store"), r.Store.LogID(), signed)
 			if err != nil {
 				return err
 			}

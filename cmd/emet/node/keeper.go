@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/emet-node/emet/adapters/ledger"
+	"github.com/emet-node/emet/adapters/store/vfs"
 )
 
 // openKeeper opens what signs the log, in the name of the default identity. It
@@ -16,7 +17,7 @@ func (n *Node) openKeeper(ctx context.Context) error {
 		return err
 	}
 	n.keeper, err = ledger.Open(ctx, n.Log, ledger.Options{
-		Dir: filepath.Join(n.o.Dir, "store"), LogID: n.Store.LogID(), Identity: n.people.Default(), Key: key,
+		Disk: vfs.Files{FS: vfs.OS{}}, Dir: filepath.Join(n.o.Dir, "store"), LogID: n.Store.LogID(), Identity: n.people.Default(), Key: key,
 		Attest: n.Secrets.Keys.SignDelegation, Logger: n.log,
 	})
 	return err
