@@ -50,42 +50,58 @@ func (l *ledger) append(s es.Store, w es.Write) bool {
 	return true
 }
 
-// check holds a store against what was acknowledged.
-func (l *ledger) check(t testing.TB, s es.Store) {
-	t.Helper()
+// compare holds a store against what was acknowledged.
+func (l *ledger) compare(s es.Store) error {
 	seen := make(map[es.ID]es.Position)
 	next := es.Position(0)
-	for e, err := range s.ReadAll(t.Context(), 0, es.Forward, es.Filter{}, 0) {
+	for e, err := range s.ReadAll(context.Background(), 0, es.Forward, es.Filter{}, 0) {
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if e.Position != next {
-			t.Fatalf("position %d, want %d", e.Position, next)
+			return fmt.Errorf("position %d, want %d", e.Position, next)
 		}
 		if p, ok := seen[e.ID]; ok {
-			t.Fatalf("event %s is at %d and at %d", e.ID, p, e.Position)
+			return fmt.Errorf("event %s is at %d and at %d", e.ID, p, e.Position)
 		}
 		seen[e.ID] = e.Position
 		next++
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for id, p := range l.acked {
 		if got, ok := seen[id]; !ok || got != p {
-			t.Fatalf("acknowledged event at position %d: found %v at %d", p, ok, got)
+			return fmt.Errorf("acknowledged event at position %d: found %v at %d", p, ok, got)
 		}
+	}
+	return nil
+}
+
+// check is compare, for those who give up.
+func (l *ledger) check(t testing.TB, s es.Store) {
+	t.Helper()
+	if err := l.compare(s); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// retry appends again what had no answer; now it must be there once.
-func (l *ledger) retry(t testing.TB, s es.Store) {
-	t.Helper()
-	again := l.tried
+// again appends once more what had no answer; now it must be there once.
+func (l *ledger) again(s es.Store) error {
+	tried := l.tried
 	l.tried = nil
-	for _, w := range again {
+	for _, w := range tried {
 		if !l.append(s, w) {
-			t.Fatalf("a retry was refused")
+			return fmt.Errorf("a retry of %s was refused", w.Stream)
 		}
 	}
-	l.check(t, s)
+	return l.compare(s)
+}
+
+func (l *ledger) retry(t testing.TB, s es.Store) {
+	t.Helper()
+	if err := l.again(s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // session writes until the store ends or n appends are done.
@@ -102,68 +118,6 @@ func (l *ledger) session(s es.Store, r *rand.Rand, round, n int) {
 		})
 	}
 	writers.Wait()
-}
-
-// TestPowerLossLosesNothingAcknowledged cuts the power after a random number
-// of writes and syncs, several times in a row, recovery included.
-func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a seed that can be repeated
-		disk := vfs.NewCrash([]int{512, 4096}[seed%2])
-		l := newLedger()
-		for round := range 4 {
-			disk = powerCut(t, l, disk, r, round)
-		}
-		s, err := segment.Open("/store", segment.Options{SegmentBytes: 16 << 10, FS: disk})
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		l.check(t, s)
-		l.retry(t, s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		report, err := segment.VerifyFS(disk, "/store")
-		if err != nil || len(report.Damage) > 0 || report.Unfinished != 0 {
-			t.Fatalf("seed %d: %+v, %v", seed, report, err)
-		}
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
-}
-
-// powerCut runs one session on disk and returns what is left of it.
-func powerCut(t testing.TB, l *ledger, disk *vfs.Crash, r *rand.Rand, round int) *vfs.Crash {
-	t.Helper()
-	var mu sync.Mutex
-	var after *vfs.Crash
-	left := r.IntN(60)
-	chance := rand.New(rand.NewPCG(r.Uint64(), 2)) //nolint:gosec // chosen by the seed
-	faulty := &vfs.Faulty{FS: disk, Fail: func(vfs.Op, string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if left--; left == 0 {
-			after = disk.PowerLoss(chance)
-		}
-		return nil
-	}}
-	s, err := segment.Open("/store", segment.Options{SegmentBytes: 16 << 10, Idle: time.Microsecond * time.Duration(r.IntN(300)+1), FS: faulty})
-	switch {
-	case err == nil:
-		l.check(t, s)
-		l.session(s, r, round, 12)
-		_ = s.Close()
-	case !errors.Is(err, vfs.ErrPowerLost):
-		t.Fatalf("open in round %d: %v", round, err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if after == nil {
-		after = disk.PowerLoss(chance)
-	}
-	return after
 }
 
 // TestEveryFailingCallIsSurvived fails the n-th change of the file system, for

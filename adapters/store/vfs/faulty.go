@@ -102,3 +102,56 @@ func (f *faultyFile) Truncate(size int64) error {
 	}
 	return f.File.Truncate(size)
 }
+
+// Forgetful is a file system that leaves out the syncs that it is told to and
+// reports success: what a program does that forgot them.
+type Forgetful struct {
+	FS
+	Forget func(op Op, name string) bool
+}
+
+type forgetfulFile struct {
+	File
+	forget func() bool
+}
+
+func (f *Forgetful) wrap(file File, name string, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &forgetfulFile{File: file, forget: func() bool { return f.Forget(OpSync, name) }}, nil
+}
+
+// OpenWrite implements [FS].
+func (f *Forgetful) OpenWrite(name string) (File, error) {
+	file, err := f.FS.OpenWrite(name)
+	return f.wrap(file, name, err)
+}
+
+// Create implements [FS].
+func (f *Forgetful) Create(name string) (File, error) {
+	file, err := f.FS.Create(name)
+	return f.wrap(file, name, err)
+}
+
+// SyncDir implements [FS].
+func (f *Forgetful) SyncDir(dir string) error {
+	if f.Forget(OpSyncDir, dir) {
+		return nil
+	}
+	return f.FS.SyncDir(dir)
+}
+
+func (f *forgetfulFile) SyncData() error {
+	if f.forget() {
+		return nil
+	}
+	return f.File.SyncData()
+}
+
+func (f *forgetfulFile) Sync() error {
+	if f.forget() {
+		return nil
+	}
+	return f.File.Sync()
+}
