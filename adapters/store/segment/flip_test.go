@@ -15,14 +15,16 @@ import (
 const flipDir = "/store"
 
 // smallStore makes a store of a few segments on a disk in memory.
-func smallStore(t testing.TB) *vfs.Crash {
+func smallStore(t testing.TB) *vfs.Crash { return storeOf(t, 14) }
+
+func storeOf(t testing.TB, events int) *vfs.Crash {
 	t.Helper()
 	disk := vfs.NewCrash(4096)
 	s, err := Open(flipDir, Options{SegmentBytes: 8 << 10, FS: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 14 {
+	for i := range events {
 		stream := es.Stream(fmt.Sprintf("s-%d", i%3))
 		e := es.NewEvent{ID: es.EventID(stream, "k", i), Type: "t.happened.v1", Data: make([]byte, 20*i), Meta: []byte("{}")}
 		if _, err := s.Append(t.Context(), nil, es.Write{Stream: stream, Expected: es.Any, Events: []es.NewEvent{e}}); err != nil {

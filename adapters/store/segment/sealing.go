@@ -167,7 +167,7 @@ func (x *index) damaged(f *file, off int64, p es.Position, reason error) error {
 	if errors.Is(reason, errRead) {
 		return fmt.Errorf("%s %w", f.name, reason)
 	}
-	return &Damage{File: f.name, Offset: off, FirstPosition: p, LastPosition: f.First + es.Position(f.sum.events) - 1, What: reason.Error()}
+	return &Damage{File: f.name, Offset: off, FirstPosition: p, LastPosition: p, What: reason.Error()}
 }
 
 // take enters the events of a frame that was checked when it was written.

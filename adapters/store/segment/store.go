@@ -53,6 +53,7 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.durable.Publish(l.walk.next)
 	s.ended.Go(s.run)
 	s.behind.Go(s.sealAll)
+	s.behind.Go(s.scrub)
 	return s
 }
 
