@@ -23,8 +23,8 @@ import (
 
 const (
 	eventBytes = 400
-	rounds     = 5
-	slice      = 300 * time.Millisecond // of one measurement; a round has three
+	rounds     = 21
+	slice      = 100 * time.Millisecond // of one measurement; a round has three
 )
 
 // Run prints one line per figure:

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"sync"
 	"time"
 
@@ -48,21 +47,21 @@ func encodeEvent(b []byte, stream es.Stream, e *es.NewEvent) ([]byte, slot) {
 	b = append(b, eventVersion, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = appendName(b, string(stream))
 	s.revisionAt = len(b)
-	b = append(b, make([]byte, 8)...)
+	b = append(b, zeros[:8]...)
 	b = append(b, e.ID[:]...)
 	b = appendName(b, e.Type)
 	s.recordedAt = len(b)
-	b = append(b, make([]byte, 8)...)
+	b = append(b, zeros[:8]...)
 	b = append(b, content, 0)
 	s.previousAt = len(b)
-	b = append(b, make([]byte, 32)...)
-	b = appendCommitment(b, salts[:saltBytes], e.Data)
-	b = appendCommitment(b, salts[saltBytes:], e.Meta)
+	b = append(b, zeros[:3*32]...)
 	b = appendName(b, e.Subject)
-	b = appendSalted(b, salts[:saltBytes], e.Data)
-	b = appendSalted(b, salts[saltBytes:], e.Meta)
+	b = appendSalted(b, s.previousAt+32, salts[:saltBytes], e.Data)
+	b = appendSalted(b, s.previousAt+64, salts[saltBytes:], e.Meta)
 	return b, s
 }
+
+var zeros [256]byte
 
 // fill completes the header and returns its leaf hash.
 func (s slot) fill(b []byte, p es.Position, r es.Revision, recorded time.Time, previous *es.Hash) es.Hash {
@@ -70,33 +69,37 @@ func (s slot) fill(b []byte, p es.Position, r es.Revision, recorded time.Time, p
 	le.PutUint64(b[s.revisionAt:], uint64(r))
 	le.PutUint64(b[s.recordedAt:], uint64(recorded.UnixNano()))
 	copy(b[s.previousAt:], previous[:])
-	return leafHash(b[s.head : s.head+s.size])
+	return hashAfter(0, b, s.head, s.head+s.size)
+}
+
+// hashAfter is SHA-256(first ‖ b[from:to]). It borrows the byte before, so that
+// nothing is copied.
+func hashAfter(first byte, b []byte, from, to int) es.Hash {
+	kept := b[from-1]
+	b[from-1] = first
+	h := sha256.Sum256(b[from-1 : to])
+	b[from-1] = kept
+	return h
 }
 
 func appendName(b []byte, s string) []byte {
 	return append(le.AppendUint16(b, uint16(len(s))), s...)
 }
 
-func appendSalted(b, salt, content []byte) []byte {
+// appendSalted appends a payload, and puts what commits to it at an offset
+// before.
+func appendSalted(b []byte, commitment int, salt, content []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(saltBytes+len(content)))
-	return append(append(b, salt...), content...)
-}
-
-var hashers = sync.Pool{New: func() any { return sha256.New() }}
-
-func appendCommitment(b, salt, content []byte) []byte {
-	h := hashers.Get().(hash.Hash) //nolint:forcetypeassert // the pool holds nothing else
-	defer hashers.Put(h)
-	h.Reset()
-	h.Write([]byte{2})
-	h.Write(salt)
-	h.Write(content)
-	return h.Sum(b)
+	from := len(b)
+	b = append(append(b, salt...), content...)
+	h := hashAfter(2, b, from, len(b))
+	copy(b[commitment:], h[:])
+	return b
 }
 
 // leafHash is RFC 6962's hash of a leaf.
 func leafHash(header []byte) es.Hash {
-	var small [1024]byte
+	var small [512]byte
 	return sha256.Sum256(append(append(small[:0], 0), header...))
 }
 
@@ -204,7 +207,8 @@ func (e *stored) decodeHeader() error {
 // committed says whether the payloads are those that the header commits to.
 func (e *stored) committed() bool {
 	same := func(commitment, salted []byte) bool {
-		return string(appendCommitment(nil, salted[:saltBytes], salted[saltBytes:])) == string(commitment)
+		h := sha256.Sum256(append([]byte{2}, salted...))
+		return string(h[:]) == string(commitment)
 	}
 	return same(e.dataCommitment, e.dataSalted) && same(e.metaCommitment, e.meta)
 }

@@ -135,12 +135,8 @@ func fill(files vfs.FS, name string, size int64) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	zeros := make([]byte, min(size, 1<<20))
-	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
-		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
-		if err == nil && off%fillStep == 0 {
-			err = f.SyncData() // in small steps, so that appends need not wait for a long one
-		}
+	if z, ok := f.(vfs.Zeroer); !ok || z.Zero(size) != nil {
+		err = writeZeros(f, size)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -149,6 +145,17 @@ func fill(files vfs.FS, name string, size int64) (vfs.File, error) {
 		return nil, errors.Join(fmt.Errorf("prepare %s of %d bytes: %w", name, size, err), f.Close(), files.Remove(name))
 	}
 	return f, nil
+}
+
+func writeZeros(f vfs.File, size int64) (err error) {
+	zeros := make([]byte, min(size, 128<<10)) // stays in the cache
+	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
+		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
+		if err == nil && off%fillStep == 0 {
+			err = f.SyncData() // in small steps, so that appends need not wait for a long one
+		}
+	}
+	return err
 }
 
 // publish gives a prepared file its header and its name.

@@ -16,11 +16,12 @@ type loaded struct {
 	files  vfs.FS
 	logID  [16]byte
 	index  *index
-	walk   walk  // after the last good frame
-	before walk  // where the last segment begins
-	end    int64 // of the data in the last segment
-	last   int64 // where its last frame begins, 0 = there is none
-	zero   bool  // nothing but zeros follows
+	walk   walk   // after the last good frame
+	before walk   // where the last segment begins
+	end    int64  // of the data in the last segment
+	last   int64  // where its last frame begins, 0 = there is none
+	zero   bool   // nothing but zeros follows
+	lead   []byte // what lies before end in its page
 }
 
 // clean says that all of it is known to be on the disk.

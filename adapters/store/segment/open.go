@@ -136,10 +136,15 @@ func settle(dir string, o Options) (*loaded, error) {
 // affirm writes the last frame again. It says that everything before it is on
 // the disk, but may itself be in the page cache only.
 func (l *loaded) affirm() error {
+	s := l.index.last()
+	l.lead = make([]byte, l.end%pageBytes)
+	if n, err := s.ReadAt(l.lead, l.end-l.end%pageBytes); n < len(l.lead) {
+		l.close()
+		return fmt.Errorf("%s %w: %w", s.name, errRead, err)
+	}
 	if l.last == 0 {
 		return nil
 	}
-	s := l.index.last()
 	b := make([]byte, l.end-l.last)
 	_, err := s.ReadAt(b, l.last)
 	if err == nil || errors.Is(err, io.EOF) {

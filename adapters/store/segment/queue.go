@@ -37,7 +37,7 @@ func newRequest(checks []es.Check, writes []es.Write) *request {
 	r := requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
 	r.checks, r.writes = checks, writes
 	r.state.Store(waiting)
-	r.body = append(r.body[:0], make([]byte, frameHead)...)
+	r.body = append(r.body[:0], zeros[:frameHead]...)
 	r.slots = r.slots[:0]
 	for i := range writes {
 		for j := range writes[i].Events {

@@ -46,7 +46,7 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.queue.wake = make(chan struct{}, 1)
 	s.writer = writer{
 		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
-		filler: filler{files: o.FS, dir: l.dir},
+		filler: filler{files: o.FS, dir: l.dir}, buf: l.lead, lead: len(l.lead),
 	}
 	s.clock.Now = o.Now
 	s.clock.Resume(time.Unix(0, l.walk.recorded))

@@ -48,7 +48,7 @@ func nodeHash(l, r es.Hash) es.Hash {
 
 // link extends the chain of frames by the leaves of one.
 func link(chain es.Hash, leaves []es.Hash) es.Hash {
-	var small [1024]byte
+	var small [8 * sha256.Size]byte
 	b := append(small[:0], chain[:]...)
 	for i := range leaves {
 		b = append(b, leaves[i][:]...)

@@ -20,7 +20,11 @@ type writer struct {
 	covered es.Position // the watermark in the file
 	filler  filler
 
-	buf    []byte // frames of this batch, to be written at off-len(buf)
+	// buf ends at off and begins with a page: first what lies in that page
+	// already, then the frames of this batch. Whole pages are written, so that none
+	// has to be read for it.
+	buf    []byte
+	lead   int // bytes of buf that were written before
 	batch  []*request
 	lines  []*line // of the append in hand
 	spare  []*request
@@ -69,7 +73,7 @@ func (s *Store) commit(requests []*request) {
 		if !r.take() {
 			continue
 		}
-		if r.err = s.stage(r); len(s.buf) == 0 {
+		if r.err = s.stage(r); len(s.buf) == s.lead {
 			r.finish() // nothing to wait for
 			continue
 		}
@@ -171,10 +175,11 @@ func (s *Store) add(body []byte, segment *file, f frame) {
 
 // flush makes the batch durable, then visible, then answers it.
 func (s *Store) flush() {
-	if len(s.buf) > 0 {
+	pending := len(s.buf) > s.lead
+	if pending {
 		fault(beforeWrite)
 	}
-	if len(s.buf) > 0 && s.sync() == nil {
+	if pending && s.sync() == nil {
 		fault(afterDurable)
 		s.treeMu.Lock()
 		s.tree.size, s.tree.edge = s.grown.size, append(s.tree.edge[:0], s.grown.edge...)
@@ -190,20 +195,26 @@ func (s *Store) flush() {
 		s.batch[i] = nil
 	}
 	s.batch = s.batch[:0]
-	s.buf = s.buf[:0]
 }
 
 // sync writes the batch in one piece. An error is final: the kernel may have
 // dropped the pages and would report success the next time.
 func (s *Store) sync() error {
 	segment := s.index.last()
-	_, err := segment.WriteAt(s.buf, s.off-int64(len(s.buf)))
+	n := len(s.buf)
+	at := s.off - int64(n)
+	for len(s.buf)%pageBytes != 0 {
+		s.buf = append(s.buf, zeros[:min(len(zeros), pageBytes-len(s.buf)%pageBytes)]...)
+	}
+	_, err := segment.WriteAt(s.buf, at)
 	if err == nil {
 		err = segment.SyncData()
 	}
 	if err != nil {
 		s.fail(fmt.Errorf("write %s: %w", segment.name, err))
 	}
+	s.lead = n % pageBytes
+	s.buf = s.buf[:copy(s.buf, s.buf[n-s.lead:n])]
 	return err
 }
 
@@ -222,7 +233,6 @@ func (s *Store) cover() {
 	if s.sync() == nil {
 		s.covered = s.next
 	}
-	s.buf = s.buf[:0]
 }
 
 // makeRoom begins a new segment when a frame does not fit into this one. There
@@ -264,7 +274,7 @@ func (s *Store) roll(old *file, size int64) error {
 	next.setTable(newMemTable())
 	s.index.add(next)
 	wake(s.index.unsealed)
-	s.off, s.covered = headerBytes, s.next
+	s.off, s.covered, s.buf, s.lead = headerBytes, s.next, s.buf[:0], 0
 	return nil
 }
 

@@ -42,6 +42,13 @@ type File interface {
 	Size() (int64, error)
 }
 
+// Zeroer is a [File] that can be filled with zeros past the page cache.
+type Zeroer interface {
+	// Zero makes the file size bytes of zeros. After an error its content is
+	// unknown.
+	Zero(size int64) error
+}
+
 // Held says that a lock is taken. Holder is what its owner wrote into it.
 type Held struct{ Name, Holder string }
 
