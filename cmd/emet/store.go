@@ -38,7 +38,7 @@ the exit code is 1.`,
 	for _, c := range []*cobra.Command{verify, rebuild, info} {
 		jsonFlag(c)
 	}
-	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newCheckpointCommand())
+	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newExportCommand(), newCheckpointCommand())
 }
 
 type damage struct {
@@ -59,6 +59,8 @@ type verified struct {
 	Root       string   `json:"root"` // of the tree, "" when there is damage
 	Unfinished int64    `json:"unfinishedBytes"`
 	Damage     []damage `json:"damage"`
+	// WrongIndexes are derived files that may be deleted.
+	WrongIndexes []string `json:"wrongIndexes"`
 }
 
 func runVerify(cmd *cobra.Command, _ []string) error {
@@ -79,7 +81,7 @@ func runVerify(cmd *cobra.Command, _ []string) error {
 	}
 	v := verified{
 		OK: len(report.Damage) == 0, Dir: c.Dir("store"), Events: report.Events, Segments: report.Segments, Frames: report.Frames,
-		Bytes: report.Bytes, Unfinished: report.Unfinished, Damage: []damage{},
+		Bytes: report.Bytes, Unfinished: report.Unfinished, Damage: []damage{}, WrongIndexes: append([]string{}, report.WrongIndexes...),
 	}
 	if v.OK {
 		v.Root = report.Root.String()
@@ -135,6 +137,9 @@ func sayVerified(cmd *cobra.Command, v verified, found []segment.Damage) {
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "%s: %d events in %d segments are as they were written\n", v.Dir, v.Events, v.Segments)
 	fmt.Fprintf(w, "root %s\n", v.Root)
+	for _, name := range v.WrongIndexes {
+		fmt.Fprintf(w, "%s does not say what its segment holds; no event is lost, delete it and it is made anew\n", name)
+	}
 	if v.Unfinished > 0 {
 		fmt.Fprintf(w, "%d bytes at the end belong to an append that was never acknowledged; the next start removes them\n", v.Unfinished)
 	}

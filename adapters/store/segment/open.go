@@ -102,6 +102,7 @@ func OpenReadOnly(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	s := &Store{dir: dir, options: o, index: l.index, logID: l.logID, tree: l.walk.tree, readOnly: true, stop: make(chan struct{})}
+	s.off = l.end
 	s.durable.Publish(l.walk.next)
 	return s, nil
 }

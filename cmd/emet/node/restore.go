@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/emet-node/emet/adapters/ledger"
+	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/adapters/store/vfs"
+	"github.com/emet-node/emet/domain/es"
+	domain "github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/eventschemas"
+)
+
+// Revived is what [RestoreLog] made.
+type Revived struct {
+	segment.Restored
+	Epoch int64
+	// Signed is the size of the last checkpoint of the old log, 0 = it had none.
+	Signed uint64
+}
+
+// ErrHasData says that there is a log where one should be restored.
+var ErrHasData = errors.New("there is a log already")
+
+// RestoreLog puts the log of a backup into a data directory that has none: a new
+// log that begins with the events of the old one and says so in its next event,
+// $log.opened. What the old log had signed must be among them. The views there
+// are removed; they are made again from the log.
+func RestoreLog(ctx context.Context, source string, o Options, progress segment.Progress) (r Revived, err error) {
+	if HasData(o.Dir) {
+		return r, fmt.Errorf("%w: %s", ErrHasData, filepath.Join(o.Dir, "store"))
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return r, err
+	}
+	fresh := filepath.Join(o.Dir, "store.restoring")
+	if err := os.RemoveAll(fresh); err != nil { // of an attempt that was interrupted
+		return r, err
+	}
+	if r.Restored, err = segment.Restore(ctx, source, fresh, time.Now(), progress); err != nil {
+		return r, err
+	}
+	if err = r.begin(ctx, fresh, o.Version); err != nil {
+		return r, errors.Join(err, os.RemoveAll(fresh))
+	}
+	if err := os.RemoveAll(filepath.Join(o.Dir, "views")); err != nil {
+		return r, err
+	}
+	// A store directory without a log may be there, with blobs perhaps.
+	old := filepath.Join(o.Dir, "store")
+	if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return r, fmt.Errorf("%s is in the way: %w", old, err)
+	}
+	if err := os.Rename(fresh, old); err != nil {
+		return r, err
+	}
+	return r, vfs.OS{}.SyncDir(o.Dir)
+}
+
+// begin checks the log against what was signed and opens its new epoch.
+func (r *Revived) begin(ctx context.Context, dir, version string) (err error) {
+	s, err := segment.Open(dir, segment.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := r.holds(ctx, s, dir); err != nil {
+		return err
+	}
+	l := &es.Log{Store: s, Codec: eventschemas.New(), Build: version}
+	for e, err := range l.ReadStream(ctx, domain.LogStream, 0) {
+		if err != nil {
+			return err
+		}
+		if opened, ok := e.Data.(domain.Opened); ok {
+			r.Epoch = opened.Epoch
+		}
+	}
+	r.Epoch++
+	id := hex.EncodeToString(r.NewLogID[:])
+	_, err = l.Append(ctx, es.Meta{Key: "log/opened/" + id, Actor: es.ActorOperator, Grade: es.GradeSelf}, nil, es.Facts{
+		Stream: domain.LogStream, Expected: es.Any,
+		Facts: []any{domain.Opened{
+			Engine: "segment", Epoch: r.Epoch, LogID: id,
+			Predecessor: &domain.Predecessor{LogID: r.LogID, Root: r.Root, Size: int64(r.Events)},
+		}},
+	})
+	return err
+}
+
+// holds checks that what the old log signed is what was restored.
+func (r *Revived) holds(ctx context.Context, s *segment.Store, dir string) error {
+	disk := vfs.Files{FS: vfs.OS{}}
+	old := filepath.Join(dir, "predecessors", r.LogID)
+	signed, err := ledger.Signed(disk, old)
+	if errors.Is(err, domain.ErrUnsigned) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id, err := hex.DecodeString(r.LogID)
+	if err != nil || len(id) != len(r.NewLogID) {
+		return fmt.Errorf("%w: log id %q", segment.ErrNoBackup, r.LogID)
+	}
+	r.Signed = signed.Size
+	_, err = ledger.OpenReader(ctx, s, disk, old, [16]byte(id), signed)
+	return err
+}
