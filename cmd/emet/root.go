@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emet-node/emet/cmd/emet/keep"
+	"github.com/emet-node/emet/cmd/emet/node"
 )
 
 // version is set by the build.
@@ -32,6 +33,7 @@ const (
 	// What evidence verify finds: a claim that is false, or one that lacks something.
 	exitDisproved = 6
 	exitMissing   = 7
+	exitLog       = 8 // the disk under the log failed
 )
 
 // usageError is the caller's mistake; a hint at --help follows it.
@@ -76,6 +78,9 @@ func report(cmd *cobra.Command, err error) int {
 	if errors.As(err, &usage) || isCobraUsage(err) {
 		fmt.Fprintf(os.Stderr, "Run '%s --help' for usage and examples.\n", cmd.CommandPath())
 		return exitUsage
+	}
+	if errors.Is(err, node.ErrLogFailed) {
+		return exitLog
 	}
 	var coded codedError
 	if errors.As(err, &coded) {

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	lockName  = "LOCK"
-	storeName = "STORE"
-	segDir    = "seg"
-	nextName  = "next.tmp"
+	lockName    = "LOCK"
+	storeName   = "STORE"
+	segDir      = "seg"
+	nextName    = "next.tmp"
+	ballastName = "ballast"
 )
 
 // identity is the content of STORE.

@@ -27,6 +27,10 @@ type Options struct {
 	Idle time.Duration
 	Now  func() time.Time // nil = time.Now
 	FS   vfs.FS           // nil = that of the machine
+	// Opens says which types of events open obligations. While there is no space
+	// for the next segment they are refused with [es.ErrDegraded], and what
+	// closes obligations goes on. nil = none does.
+	Opens func(typ string) bool
 	// Logger hears of indexes that are made anew, nil = none.
 	Logger *slog.Logger
 }

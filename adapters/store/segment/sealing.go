@@ -85,7 +85,7 @@ func (x *index) keepIndex(f *file, b []byte) (*sealed, error) {
 		err = x.files.SyncDir(dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, err)
+		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), x.files.Remove(path.Join(dir, name+".tmp")))
 	}
 	return x.openIndex(f)
 }
@@ -205,8 +205,8 @@ func (s *Store) sealAll() {
 		}
 		segments := s.index.all()
 		for _, f := range segments[:len(segments)-1] {
-			if s.Failed() != nil {
-				break
+			if s.Failed() != nil || s.tight.Load() {
+				break // the space is needed for the log itself
 			}
 			if err := s.index.seal(f); err != nil {
 				s.options.Logger.Warn("an index of the log cannot be written", "segment", f.name, "reason", err)

@@ -25,6 +25,9 @@ type Store struct {
 	readOnly bool
 	failed   atomic.Pointer[failure]
 
+	ballast ballast
+	tight   atomic.Bool // there is no space for the next segment
+
 	queue  queue
 	ended  sync.WaitGroup // the writer
 	behind sync.WaitGroup // what works in the background
@@ -52,6 +55,8 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.clock.Resume(time.Unix(0, l.walk.recorded))
 	s.durable.Publish(l.walk.next)
 	s.ended.Go(s.run)
+	s.ballast = ballast{files: o.FS, dir: l.dir, size: o.SegmentBytes}
+	s.behind.Go(s.putBy)
 	s.behind.Go(s.sealAll)
 	s.behind.Go(s.scrub)
 	return s
@@ -86,6 +91,9 @@ func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Writ
 	}
 	if err := s.writable(); err != nil {
 		return es.Receipt{}, err
+	}
+	if s.tight.Load() && s.opens(writes) {
+		return es.Receipt{}, fmt.Errorf("%w for what opens obligations: there is no space for the next segment of the log; free some", es.ErrDegraded)
 	}
 	r := newRequest(checks, writes)
 	if err := r.search(s.index); err != nil {
@@ -123,6 +131,23 @@ func (s *Store) degraded() error {
 	}
 	return nil
 }
+
+func (s *Store) opens(writes []es.Write) bool {
+	if s.options.Opens == nil {
+		return false
+	}
+	for i := range writes {
+		for j := range writes[i].Events {
+			if s.options.Opens(writes[i].Events[j].Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Tight says that there is no space for the next segment of the log.
+func (s *Store) Tight() bool { return s.tight.Load() }
 
 // Failed returns the error of the disk after which the store is read-only, nil
 // while all is well. A node ends when it is not nil: the next start copies

@@ -16,6 +16,9 @@ func (f osFile) SyncData() error {
 	}
 }
 
+// Reserve implements [Reserver].
+func (f osFile) Reserve(size int64) error { return unix.Fallocate(int(f.Fd()), 0, 0, size) }
+
 const directStep = 1 << 20
 
 // Zero implements [Zeroer]. The space is taken first, in one piece if there is

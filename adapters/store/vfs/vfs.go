@@ -49,6 +49,12 @@ type Zeroer interface {
 	Zero(size int64) error
 }
 
+// Reserver is a [File] that can take space without writing to it.
+type Reserver interface {
+	// Reserve makes the file size bytes long and its space its own.
+	Reserve(size int64) error
+}
+
 // Held says that a lock is taken. Holder is what its owner wrote into it.
 type Held struct{ Name, Holder string }
 

@@ -385,11 +385,15 @@ func (n *Node) watchLog(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if err := n.Store.Failed(); err != nil {
-				return err
+				return fmt.Errorf("%w: %w", ErrLogFailed, err)
 			}
 		}
 	}
 }
+
+// ErrLogFailed says that the disk under the log failed, or that the log is
+// damaged. The next start secures what is in doubt.
+var ErrLogFailed = errors.New("the log cannot be written any more")
 
 // Close closes what Open opened.
 func (n *Node) Close() error {
