@@ -80,6 +80,8 @@ func Run(t *testing.T, open func(t testing.TB) es.Store, options ...Option) {
 		{"one stream has one winner per revision", contention},
 		{"nobody sees half of an append", neverHalf},
 		{"a writer reads its own writes", readYourWrites},
+		{"clients see one order of everything", linearizable},
+		{"a stale read would be noticed", unlinearizable},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
