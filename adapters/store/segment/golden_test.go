@@ -3,6 +3,7 @@ package segment
 import (
 	"flag"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/emet-node/emet/domain/es"
@@ -25,6 +26,52 @@ func goldenEvent(i int) (es.Stream, es.NewEvent) {
 }
 
 const goldenEvents = 24
+
+// TestGoldenStoreGoesOn copies a store that an earlier build wrote, writes on
+// and takes it up again: indexes are made, the old events keep their hashes.
+func TestGoldenStoreGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(goldenDir)); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		s, err := Open(dir, Options{SegmentBytes: 8 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range goldenEvents { // all of them again: they are there
+			stream, e := goldenEvent(i)
+			r, err := s.Append(t.Context(), nil, es.Write{Stream: stream, Expected: es.Any, Events: []es.NewEvent{e}})
+			if err != nil || r.First != es.Position(i) {
+				t.Fatalf("round %d, event %d: %+v, %v", round, i, r, err)
+			}
+		}
+		for i := range 20 {
+			stream, e := goldenEvent(1000*(round+1) + i)
+			if _, err := s.Append(t.Context(), nil, es.Write{Stream: stream, Expected: es.Any, Events: []es.NewEvent{e}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var old tree
+		for h, err := range s.LeafHashes(t.Context(), 0, goldenEvents) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.add(h)
+		}
+		if old.root().String() != goldenRoot {
+			t.Errorf("round %d: the old events have the root %s", round, old.root())
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := Verify(dir)
+	if err != nil || len(report.Damage) > 0 || len(report.WrongIndexes) > 0 || report.Events != goldenEvents+60 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
 
 // TestGoldenStoreIsReadable opens a store that an earlier build wrote. Its
 // files are never written again: what was evidence once stays evidence.

@@ -39,7 +39,7 @@ func child(dir string) {
 	}
 	fmt.Println("open")
 	seed := uint64(os.Getpid()) //nolint:gosec // any number will do
-	for w := range 8 {
+	for w := range 64 {
 		r := rand.New(rand.NewPCG(seed, uint64(w))) //nolint:gosec // not a secret
 		go func() {
 			for i := 0; ; i++ {
@@ -61,7 +61,7 @@ func child(dir string) {
 func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	dir, l := t.TempDir(), newLedger()
-	for round := range 8 {
+	for round := range 25 {
 		killOnce(t, dir, l, time.Duration(rand.IntN(40))*time.Millisecond) //nolint:gosec // not a secret
 		s, err := segment.Open(dir, small)
 		if err != nil {

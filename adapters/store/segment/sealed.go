@@ -273,6 +273,9 @@ func (x *sealed) frame(rel uint32) (off int64, err error) {
 		const per = pagePayload / placeBytes
 		count := int(min(per, x.frames-uint64(n)*per))
 		i := sort.Search(count, func(i int) bool { return le.Uint32(b[i*placeBytes:]) > rel }) - 1
+		if i < 0 {
+			return fmt.Errorf("%w: %s is not in order", errIndex, x.name)
+		}
 		off = int64(le.Uint32(b[i*placeBytes+4:])) * frameAlign
 		return nil
 	})

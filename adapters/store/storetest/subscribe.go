@@ -3,6 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,5 +164,60 @@ func subscribeNoGap(t *testing.T, s es.Store) {
 		if e := nextEvent(t, fresh); e.Position != p {
 			t.Fatalf("got position %d, want %d", e.Position, p)
 		}
+	}
+}
+
+// subscribeOnAndOff lets subscribers pause, give up and come back where they
+// were while others write: each event is seen once, in order, and only when it is durable.
+func subscribeOnAndOff(t *testing.T, s es.Store) {
+	const appends, subscribers = 150, 4
+	var writing, reading sync.WaitGroup
+	for w := range 3 {
+		writing.Go(func() {
+			for i := range appends / 3 {
+				if _, err := s.Append(t.Context(), nil, es.Write{Stream: es.Stream(fmt.Sprintf("on-%d", w)), Expected: es.Any, Events: numbered(fmt.Sprintf("%d-%d", w, i), 1+i%3)}); err != nil {
+					t.Errorf("append: %v", err)
+					return
+				}
+			}
+		})
+	}
+	total := es.Position(3 * (appends / 3 / 3 * 6))
+	for i := range appends / 3 % 3 {
+		total += es.Position(3 * (1 + i))
+	}
+	for n := range subscribers {
+		reading.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(n))) //nolint:gosec // chosen by the seed
+			var after *es.Position
+			for next := es.Position(0); next < total; {
+				sub := s.Subscribe(t.Context(), after, es.Filter{})
+				for range 1 + r.IntN(40) {
+					ctx, stop := context.WithTimeout(t.Context(), time.Duration(r.IntN(3))*time.Millisecond)
+					m, err := sub.Next(ctx)
+					stop()
+					if err != nil || m.Event == nil {
+						continue // a pause
+					}
+					if h := head(t, s); m.Event.Position != next || h <= next {
+						t.Errorf("subscriber %d got position %d, want %d; the head is %d", n, m.Event.Position, next, h)
+						return
+					}
+					p := next
+					after = &p
+					if next++; next == total {
+						break
+					}
+				}
+				if err := sub.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	reading.Wait()
+	if h := head(t, s); h != total {
+		t.Errorf("%d events, want %d", h, total)
 	}
 }

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t testing.TB) es.Store, options ...Option) {
 		{"a filtered subscription tells how far it looked", subscribeFiltered},
 		{"a subscription ends when it is closed or cancelled", subscribeEnds},
 		{"there is no gap between old and new events", subscribeNoGap},
+		{"a subscriber that comes and goes sees everything once", subscribeOnAndOff},
 
 		{"64 writers make one history", manyWriters},
 		{"one stream has one winner per revision", contention},
