@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	exebench "github.com/emet-node/emet/adapters/exeunit/bench"
-	storebench "github.com/emet-node/emet/adapters/store/bench"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -35,6 +34,7 @@ the go tool and the source tree.`,
 	cmd.Flags().StringSlice("only", nil, "areas to measure (default all)")
 	cmd.Flags().String("program", "examples/echo/echo.wasm", "the guest of the loop (make examples builds it)")
 	cmd.Flags().Uint64("events", travelEvents, "facts in the log of travel")
+	cmd.Flags().Int("store-events", 0, "events in the long log of store (default a million; 10000000 takes 6 GB)")
 	cmd.Flags().String("dir", "", "measure below this directory (default the one for temporary files)")
 	return cmd
 }
@@ -44,7 +44,7 @@ var benches = []struct {
 	area string
 	run  func(ctx context.Context, b *bench) error
 }{
-	{"store", func(ctx context.Context, b *bench) error { return storebench.Run(ctx, b.dir, b.w) }},
+	{"store", benchStore},
 	{"esdb", benchESDB},
 	{"node", benchNode},
 	{"loop", benchLoop},
@@ -58,6 +58,7 @@ type bench struct {
 	dir     string // for everything that is written
 	program string
 	events  es.Position // of the log that travel measures
+	longLog int         // events in the long log of store, 0 = the default
 	w       io.Writer
 }
 
@@ -92,7 +93,8 @@ func runBench(cmd *cobra.Command, _ []string) error {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a left-over is no failure
 	events, _ := cmd.Flags().GetUint64("events")
-	b := &bench{dir: dir, program: program, events: es.Position(events), w: cmd.OutOrStdout()}
+	longLog, _ := cmd.Flags().GetInt("store-events")
+	b := &bench{dir: dir, program: program, events: es.Position(events), longLog: longLog, w: cmd.OutOrStdout()}
 	var failed error
 	for _, one := range benches {
 		if len(only) > 0 && !slices.Contains(only, one.area) {

@@ -32,9 +32,9 @@ const (
 //	bench store/append_1 value=<ev/s> unit=ev/s ratio=<x> of=raw_fdatasync
 //	bench store/append_256_vs_sqlite value=<ev/s> unit=ev/s ratio=<x> of=sqlite_full
 //
-// Each figure takes less than 6 s. Everything is written below dir.
-func Run(ctx context.Context, dir string, w io.Writer) error {
-	for _, writers := range []int{1, 256} {
+// Appends take less than 10 s a figure. Everything is written below dir.
+func Run(ctx context.Context, dir string, w io.Writer, o Options) error {
+	for _, writers := range []int{1, 16, 256} {
 		rate, ratio, err := measure(ctx, dir, writers)
 		if err != nil {
 			return fmt.Errorf("bench store/append_%d: %w", writers, err)
@@ -48,7 +48,21 @@ func Run(ctx context.Context, dir string, w io.Writer) error {
 		return fmt.Errorf("bench store/append_256_vs_sqlite: %w", err)
 	}
 	_, err = fmt.Fprintf(w, "bench store/append_256_vs_sqlite value=%.0f unit=ev/s ratio=%.2f of=sqlite_full\n", rate, ratio)
-	return err
+	if err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, "bench-large-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp) //nolint:errcheck // a left-over is no failure
+	if o.Events == 0 {
+		o.Events = 1_000_000
+	}
+	if err := large(ctx, tmp, w, o); err != nil {
+		return fmt.Errorf("bench of a log of %d events: %w", o.Events, err)
+	}
+	return nil
 }
 
 // againstSQLite alternates SQLite with synchronous=FULL, engine, SQLite and
@@ -70,6 +84,15 @@ func againstSQLite(ctx context.Context, dir string, writers int) (rate, ratio fl
 	}
 	defer other.Close() //nolint:errcheck // thrown away
 	return alternate(ctx, writers, engineAppend(other, writers), engineAppend(s, writers))
+}
+
+// Options of [Run].
+type Options struct {
+	// Events are in the log that is scanned and started with, 0 = a million. Ten
+	// million take 6 GB and some minutes.
+	Events int
+	// Then is given that log, and its directory, to measure more. nil = nothing.
+	Then func(ctx context.Context, s *segment.Store, dir string) error
 }
 
 // measure alternates raw, engine, raw and returns the medians.

@@ -11,10 +11,10 @@ import (
 // BenchmarkStore prints the figures of [bench.Run].
 func BenchmarkStore(b *testing.B) {
 	var out strings.Builder
-	if err := bench.Run(b.Context(), b.TempDir(), &out); err != nil {
+	if err := bench.Run(b.Context(), b.TempDir(), &out, bench.Options{Events: 100_000}); err != nil {
 		b.Fatal(err)
 	}
-	line := regexp.MustCompile(`^bench store/append_\d+(_vs_sqlite)? value=\d+ unit=ev/s ratio=\d+\.\d\d of=(raw_fdatasync|sqlite_full)$`)
+	line := regexp.MustCompile(`^bench store/\w+ value=[\d.]+ unit=\S+( ratio=\d+\.\d\d of=\w+)?( \w+=\w+)*$`)
 	for l := range strings.Lines(out.String()) {
 		b.Log(l)
 		if !line.MatchString(strings.TrimSpace(l)) {

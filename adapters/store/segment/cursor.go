@@ -12,7 +12,7 @@ import (
 // errRead says that the disk did not answer. It is never taken for damage.
 var errRead = errors.New("cannot be read")
 
-const readAhead = 256 << 10
+const readAhead = 128 << 10
 
 // cursor walks over the frames of one segment.
 type cursor struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/emet-node/emet/domain/es"
 )
@@ -143,19 +144,25 @@ type stored struct {
 
 // cutEvent decodes the first event in b and returns the rest.
 func cutEvent(b []byte) (e stored, rest []byte, err error) {
+	rest, err = e.cut(b)
+	return e, rest, err
+}
+
+// cut decodes the first event in b into e and returns the rest.
+func (e *stored) cut(b []byte) (rest []byte, err error) {
 	if e.header, b, err = cutBlock(b); err != nil {
-		return e, nil, err
+		return nil, err
 	}
 	if e.dataSalted, b, err = cutBlock(b); err != nil {
-		return e, nil, err
+		return nil, err
 	}
 	if e.meta, b, err = cutBlock(b); err != nil {
-		return e, nil, err
+		return nil, err
 	}
 	if len(e.dataSalted) < saltBytes || len(e.meta) < saltBytes {
-		return e, nil, fmt.Errorf("%w: no salt", errEvent)
+		return nil, fmt.Errorf("%w: no salt", errEvent)
 	}
-	return e, b, e.decodeHeader()
+	return b, e.decodeHeader()
 }
 
 func cutBlock(b []byte) (block, rest []byte, err error) {
@@ -171,37 +178,42 @@ func (e *stored) decodeHeader() error {
 	if len(b) < fixedHeader || b[0] != eventVersion {
 		return fmt.Errorf("%w: header of %d bytes", errEvent, len(b))
 	}
+	// What is between the names has a fixed size, so it is enough to look at
+	// the lengths of the names.
+	stream := 11
+	revision := stream + int(le.Uint16(b[9:]))
+	if revision+26 > len(b) {
+		return e.doesNotAddUp()
+	}
+	typ := revision + 26
+	recorded := typ + int(le.Uint16(b[typ-2:]))
+	if recorded+108 > len(b) {
+		return e.doesNotAddUp()
+	}
+	subject := recorded + 108
+	if subject+int(le.Uint16(b[subject-2:])) != len(b) {
+		return e.doesNotAddUp()
+	}
 	e.position = es.Position(le.Uint64(b[1:]))
-	ok := true
-	name := func(b []byte) (n, rest []byte) {
-		if len(b) < 2 || len(b)-2 < int(le.Uint16(b)) {
-			ok = false
-			return nil, make([]byte, fixedHeader)
-		}
-		n = b[2 : 2+le.Uint16(b)]
-		return n, b[2+len(n):]
-	}
-	need := func(b []byte, n int) []byte {
-		if len(b) < n {
-			ok = false
-			return make([]byte, fixedHeader)
-		}
-		return b
-	}
-	e.stream, b = name(b[9:])
-	b = need(b, 24)
-	e.revision = es.Revision(le.Uint64(b))
-	copy(e.id[:], b[8:])
-	e.typ, b = name(b[24:])
-	b = need(b, 106)
-	e.recorded = int64(le.Uint64(b))
-	copy(e.previous[:], b[10:])
-	e.dataCommitment, e.metaCommitment = b[42:74], b[74:106]
-	e.subject, b = name(b[106:])
-	if !ok || len(b) != 0 {
-		return fmt.Errorf("%w: header of %d bytes does not add up", errEvent, len(e.header))
-	}
+	e.stream = b[stream:revision]
+	e.revision = es.Revision(le.Uint64(b[revision:]))
+	e.id = es.ID(b[revision+8:])
+	e.typ = b[typ:recorded]
+	e.recorded = int64(le.Uint64(b[recorded:]))
+	e.previous = es.Hash(b[recorded+10:])
+	e.dataCommitment, e.metaCommitment = b[recorded+42:recorded+74], b[recorded+74:recorded+106]
+	e.subject = b[subject:]
 	return nil
+}
+
+func (e *stored) doesNotAddUp() error {
+	return fmt.Errorf("%w: header of %d bytes does not add up", errEvent, len(e.header))
+}
+
+// matches says whether f lets e pass. The names are not copied: nothing that
+// looks at them keeps them.
+func (e *stored) matches(f *es.Filter) bool {
+	return f.Match(es.Stream(unsafe.String(unsafe.SliceData(e.stream), len(e.stream))), unsafe.String(unsafe.SliceData(e.typ), len(e.typ))) //nolint:gosec // see above
 }
 
 // committed says whether the payloads are those that the header commits to.

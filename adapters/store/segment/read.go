@@ -120,7 +120,7 @@ func (s *Store) Range(ctx context.Context, from, to es.Position, f es.Filter) it
 					yield(es.Event{}, s.unreadable(segment, c.off, from, err))
 					return
 				}
-				if !s.yieldFrame(ctx, fr, from, to, f, yield) {
+				if !s.yieldFrame(ctx, &fr, from, to, &f, yield) {
 					return
 				}
 				from = max(from, fr.First+es.Position(fr.Count))
@@ -130,21 +130,26 @@ func (s *Store) Range(ctx context.Context, from, to es.Position, f es.Filter) it
 }
 
 // yieldFrame yields what matches of one frame, in order.
-func (s *Store) yieldFrame(ctx context.Context, fr frame, from, to es.Position, f es.Filter, yield func(es.Event, error) bool) bool {
+func (s *Store) yieldFrame(ctx context.Context, fr *frame, from, to es.Position, f *es.Filter, yield func(es.Event, error) bool) bool {
+	if err := ctx.Err(); err != nil {
+		yield(es.Event{}, err)
+		return false
+	}
 	rest := fr.Events
+	var e stored
 	for range fr.Count {
-		if err := ctx.Err(); err != nil {
-			yield(es.Event{}, err)
-			return false
-		}
-		e, after, err := cutEvent(rest)
+		after, err := e.cut(rest)
 		if err != nil {
 			yield(es.Event{}, err)
 			return false
 		}
 		rest = after
-		if e.position < from || e.position >= to || !f.Match(es.Stream(e.stream), string(e.typ)) {
+		if e.position < from || e.position >= to || !e.matches(f) {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			yield(es.Event{}, err)
+			return false
 		}
 		if !yield(e.event(), nil) {
 			return false
@@ -175,7 +180,7 @@ func (s *Store) backward(ctx context.Context, lo, hi es.Position, f es.Filter) i
 				return
 			}
 			var matching []es.Event
-			s.yieldFrame(ctx, r.frame, lo, hi, f, func(e es.Event, err error) bool {
+			s.yieldFrame(ctx, &r.frame, lo, hi, &f, func(e es.Event, err error) bool {
 				matching = append(matching, e)
 				return err == nil
 			})
