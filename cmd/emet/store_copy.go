@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -148,7 +147,7 @@ type exported struct {
 func runExport(cmd *cobra.Command, _ []string, r *node.Reading) (err error) {
 	from, _ := cmd.Flags().GetUint64("from")
 	name, _ := cmd.Flags().GetString("output")
-	var w io.Writer = cmd.OutOrStdout()
+	w := cmd.OutOrStdout()
 	if name != "" {
 		f, oerr := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if oerr != nil {

@@ -317,14 +317,20 @@ var harm = map[string]func(r *rand.Rand, b []byte, others [][]byte) []byte{
 
 // TestHarmToFilesIsDetectedOrHarmless damages one file of a store of many
 // segments and indexes in all kinds of ways: whoever opens and reads it is told, or reads what
-// was written, and so does verify. There is one exception: when everything in the
-// last segment is gone, with the frames that say how much there was, the files look as
-// they did before it was written. The signed checkpoint tells then: the log is shorter.
+// was written, and so does verify. There is one exception: when the end of the last
+// segment is gone, with the frame after it that says how much there was, the files look as
+// after a power loss in the middle of an append. The signed checkpoint tells then: the log is shorter.
 func TestHarmToFilesIsDetectedOrHarmless(t *testing.T) {
 	t.Parallel()
 	disk := storeOf(t, 60)
 	s := openOn(t, disk, nil)
 	want := history(t, s)
+	var prefix tree
+	roots := []es.Hash{prefix.root()} // by number of events
+	for _, e := range readAll(t, s) {
+		prefix.add(e.Leaf)
+		roots = append(roots, prefix.root())
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +358,7 @@ func TestHarmToFilesIsDetectedOrHarmless(t *testing.T) {
 					t.Fatal(err)
 				}
 				report, err := VerifyFS(mine, flipDir)
-				if err == nil && names[i] == names[len(names)-1] && names[i] == segmentName(es.Position(report.Events)) {
+				if err == nil && names[i] == names[len(names)-1] && report.Events < original.Events && report.Root == roots[report.Events] {
 					continue // see above
 				}
 				if err != nil || len(report.Damage) == 0 && (report.Root != original.Root || report.Events != original.Events) {
