@@ -5,8 +5,10 @@
 // # Files
 //
 // A store directory holds LOCK, STORE (JSON: format, log id, created) and
-// seg/<first position, 20 digits>.elog. Integers are little endian. A segment
-// begins with a header of 4096 bytes:
+// seg/<first position, 20 digits>.elog. Derived are seg/….idx, the index of
+// each segment but the last (docs/formats.md), and ballast, space for the day when the
+// disk is full. Integers are little endian. A segment begins with a header of
+// 4096 bytes:
 //
 //	magic "EMETLOG1" · version u16 · header length u16 · flags u32 · log id 16 ·
 //	first position u64 · salt 16 · chain before 32 · root before 32 ·
@@ -42,5 +44,16 @@
 // store is read-only for good ([es.ErrDegraded]): the kernel may have dropped
 // what it could not write. The next start copies everything that is not known
 // to be durable to a fresh file before it is served. Damage to acknowledged
-// data is never repaired by dropping it: [Open] refuses with a [*Damage].
+// data is never repaired by dropping it: it is a [*Damage] for whoever reads it.
+//
+// # Start
+//
+// [Open] reads the last segment, every frame of it. Of the segments before it reads the
+// first pages of their indexes, which must lead from one segment header to the
+// next; a segment whose index is missing or does not fit is read whole, and the index
+// made anew. The rest is checked when it is read, page by page and frame by frame,
+// and all of it once a day by a slow reading in the background.
+//
+// A disk that is full is no broken disk: the next segment is prepared while there is
+// room in this one, and [Options.Opens] says what is refused when that fails.
 package segment

@@ -47,7 +47,7 @@ func (s *Store) run() {
 			s.commit(requests)
 			// Those just answered are about to append again: a turn for them makes
 			// the next batch larger. A lonely writer pays nothing.
-			for range min(len(requests)/16, 4) {
+			for range min(len(requests)/4, 4) {
 				runtime.Gosched()
 			}
 			clear(requests)
