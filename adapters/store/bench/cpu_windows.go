@@ -4,5 +4,5 @@ import "time"
 
 var begun = time.Now()
 
-// processorTime is the time that passes, for want of better.
-func processorTime() time.Duration { return time.Since(begun) }
+// ProcessorTime is the time that passes, for want of better.
+func ProcessorTime() time.Duration { return time.Since(begun) }

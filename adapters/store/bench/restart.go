@@ -128,10 +128,10 @@ func restart(dir string, w io.Writer) error {
 	var heap, size uint64
 	for range starts {
 		before := heapNow()
-		begun, spent := time.Now(), processorTime()
+		begun, spent := time.Now(), ProcessorTime()
 		s, err := segment.Open(dir, segment.Options{})
 		took = append(took, time.Since(begun).Seconds()*1e3)
-		used = append(used, (processorTime()-spent).Seconds()*1e3)
+		used = append(used, (ProcessorTime()-spent).Seconds()*1e3)
 		if err != nil {
 			return err
 		}
@@ -168,18 +168,18 @@ func scan(ctx context.Context, s *segment.Store, dir string, w io.Writer) error 
 	}
 	var rates, ratios []float64
 	for range 5 {
-		begun := processorTime()
+		begun := ProcessorTime()
 		for _, err := range s.Range(ctx, 0, head, es.Filter{Types: []string{"none"}}) {
 			if err != nil {
 				return err
 			}
 		}
-		mine := processorTime() - begun
-		begun = processorTime()
+		mine := ProcessorTime() - begun
+		begun = ProcessorTime()
 		if err := checksums(names, head); err != nil {
 			return err
 		}
-		raw := processorTime() - begun
+		raw := ProcessorTime() - begun
 		rates = append(rates, float64(head)/mine.Seconds())
 		ratios = append(ratios, raw.Seconds()/mine.Seconds())
 	}

@@ -84,6 +84,9 @@ func (l *loaded) segment(all []*file, i int, write bool) error {
 	c := newCursor(s, headerBytes)
 	if i == len(all)-1 {
 		l.before = l.walk.clone()
+		if i > 0 { // to look up every stream would take longer than all the rest
+			l.walk.before = nil
+		}
 		s.setTable(l.walk.table)
 		return l.tail(s, c)
 	}

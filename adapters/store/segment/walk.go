@@ -19,9 +19,11 @@ type walk struct {
 	leaves    []es.Hash
 	deep      bool // check the payloads too
 
-	table  *memTable // of the segment that is read
-	first  es.Position
-	before func(es.Stream) (next es.Revision, leaf es.Hash, err error) // where a stream stood before it
+	table *memTable // of the segment that is read
+	first es.Position
+	// before tells where a stream stood before it. nil = the first event of each
+	// stream is believed, as the chain vouches for it.
+	before func(es.Stream) (next es.Revision, leaf es.Hash, err error)
 }
 
 func (w *walk) clone() walk {
@@ -83,7 +85,7 @@ func (w *walk) step(f frame, off int64) error {
 }
 
 func (w *walk) event(e *stored, at place) error {
-	l, err := w.line(e.stream)
+	l, err := w.line(e)
 	switch {
 	case err != nil:
 		return err
@@ -109,14 +111,18 @@ func (w *walk) event(e *stored, at place) error {
 }
 
 // line returns the stream's line in the table of this segment.
-func (w *walk) line(stream []byte) (*line, error) {
-	if l, ok := w.table.lines[es.Stream(stream)]; ok {
+func (w *walk) line(e *stored) (*line, error) {
+	if l, ok := w.table.lines[es.Stream(e.stream)]; ok {
 		return l, nil
 	}
-	l, s := &line{}, es.Stream(stream)
-	var err error
-	if l.base, l.leaf, err = w.before(s); err != nil {
-		return nil, err
+	l, s := &line{base: e.revision, leaf: e.previous}, es.Stream(e.stream)
+	if w.before != nil {
+		var err error
+		if l.base, l.leaf, err = w.before(s); err != nil {
+			return nil, err
+		}
+	} else if (e.revision == 0) != (e.previous == es.Hash{}) {
+		return nil, fmt.Errorf("%s has revision %d after leaf %s", s, e.revision, e.previous)
 	}
 	w.table.lines[s] = l
 	return l, nil
