@@ -80,6 +80,9 @@ func runBackup(cmd *cobra.Command, _ []string) error {
 	if !node.HasData(c.Dir()) {
 		return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
 	}
+	if err := node.InSegments(c.Dir()); err != nil {
+		return err
+	}
 	progress, done := progressBar(cmd, "backup")
 	m, err := segment.Backup(cmd.Context(), c.Dir("store"), target, time.Now(), progress)
 	done()

@@ -143,6 +143,20 @@ func settlePlace(dir, text string) (p place, known bool, err error) {
 
 func (p place) String() string { return strings.TrimSpace(p.Engine + " " + p.Path + p.URL) }
 
+// ErrNoSegments says that a log is in another engine, which is copied by that
+// engine's own means.
+var ErrNoSegments = errors.New("the log is not in segments: copy it by the means of its engine")
+
+// InSegments fails with [ErrNoSegments] when the log of a directory is in another
+// engine.
+func InSegments(dir string) error {
+	p, _, err := found(dir)
+	if err == nil && p.Engine != engineSegment {
+		err = fmt.Errorf("%w: %s", ErrNoSegments, p)
+	}
+	return err
+}
+
 // VerifyStore holds every event of a log that is not in segments against its
 // leaf, and the leaves against the tree. engine is "segment" when it is one.
 func VerifyStore(ctx context.Context, o Options) (engine string, events uint64, root es.Hash, err error) {
@@ -171,7 +185,7 @@ func openStore(ctx context.Context, o Options) (Engine, error) {
 	}
 	if p.Engine == engineSegment {
 		return patiently(ctx, func() (Engine, error) {
-			return nonNil(segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes}))
+			return nonNil(segment.Open(filepath.Join(o.Dir, "store"), segment.Options{SegmentBytes: o.SegmentBytes, Logger: o.Logger, Opens: opensObligations}))
 		})
 	}
 	lock, err := lockDir(ctx, filepath.Join(o.Dir, "store"))
