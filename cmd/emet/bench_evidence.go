@@ -13,6 +13,7 @@ import (
 
 	"github.com/emet-node/emet/adapters/ledger"
 	"github.com/emet-node/emet/adapters/ledger/dossier"
+	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
 	gsb "github.com/emet-node/emet/api/gsb/client"
@@ -103,7 +104,7 @@ func benchDeal(ctx context.Context, b *bench, c *client.Client) (agreement strin
 // benchDossier makes the dossier of a node beside which it runs.
 func benchDossier(ctx context.Context, dir, chain, id string) (dossier.Built, error) {
 	store := filepath.Join(dir, "store")
-	signed, err := ledger.Signed(store)
+	signed, err := ledger.Signed(vfs.Files{FS: vfs.OS{}}, store)
 	if err != nil {
 		return dossier.Built{}, err
 	}
@@ -112,7 +113,7 @@ func benchDossier(ctx context.Context, dir, chain, id string) (dossier.Built, er
 		return dossier.Built{}, err
 	}
 	defer r.Close() //nolint:errcheck // only read
-	l, err := ledger.OpenReader(ctx, r.Store, store, r.Store.LogID(), signed)
+	l, err := ledger.OpenReader(ctx, r.Store, vfs.Files{FS: vfs.OS{}}, store, r.Store.LogID(), signed)
 	if err != nil {
 		return dossier.Built{}, err
 	}

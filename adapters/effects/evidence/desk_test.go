@@ -20,6 +20,7 @@ import (
 	"github.com/emet-node/emet/adapters/effects/evidence"
 	"github.com/emet-node/emet/adapters/ledger"
 	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/identity/contact"
@@ -60,7 +61,7 @@ func newNode(t *testing.T, seed string) *node {
 	t.Cleanup(func() { store.Close() }) //nolint:errcheck // a test's own
 	n.log = &es.Log{Store: store, Codec: eventschemas.New()}
 	n.keeper, err = ledger.Open(t.Context(), n.log, ledger.Options{
-		Dir: filepath.Join(dir, "store"), LogID: store.LogID(), Identity: n.id, Key: n.key, Attest: n.attest,
+		Dir: filepath.Join(dir, "store"), Disk: vfs.Files{FS: vfs.OS{}}, LogID: store.LogID(), Identity: n.id, Key: n.key, Attest: n.attest,
 	})
 	if err != nil {
 		t.Fatal(err)
