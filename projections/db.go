@@ -266,8 +266,10 @@ func (d *DB) Position() es.Position { return es.Position(d.position.Load()) }
 // Name is the name of the group.
 func (d *DB) Name() string { return d.name }
 
-// Close closes the files. Run must have ended.
+// Close closes the files. What follows the log ends with [es.ErrClosed].
 func (d *DB) Close() error {
+	d.apply.Lock()
+	defer d.apply.Unlock()
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	return d.close()

@@ -57,6 +57,9 @@ func (d *DB) step(ctx context.Context) (int, error) { return d.stepOf(ctx, batch
 func (d *DB) stepOf(ctx context.Context, size int) (int, error) {
 	d.apply.Lock()
 	defer d.apply.Unlock()
+	if d.write == nil {
+		return 0, es.ErrClosed
+	}
 	if d.forgot {
 		d.wire()
 		if err := d.recall(ctx); err != nil {

@@ -106,6 +106,7 @@ func (k ids) messages() []peer.Message {
 		peer.InvoiceCancelled{AgreementID: k.agreement, InvoiceID: k.invoice},
 		peer.PaymentSent{Canonical: []byte("{}"), Signature: make([]byte, 65)},
 		peer.PaymentSyncNeeded{},
+		peer.CosignCheckpoint{Note: "emet/" + string(k.requestor) + "/00\n1\nAAAA\n\n"},
 	}
 }
 
@@ -143,7 +144,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	answers := []string{
 		"ack", "identity.hello", "market.offers", "market.open", "activity.created", "activity.state", "activity.usage",
-		"activity.batch_event", "file.metadata", "file.chunk",
+		"activity.batch_event", "file.metadata", "file.chunk", "evidence.cosigned", "evidence.known",
 	}
 	for _, kind := range enet.Kinds() {
 		if !covered[kind] && !slices.Contains(answers, kind) {

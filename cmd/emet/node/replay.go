@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/domain/payment/cycle"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/wallet"
+	"github.com/emet-node/emet/domain/saga/cosign"
 	"github.com/emet-node/emet/domain/saga/settlement"
 	"github.com/emet-node/emet/projections/replay"
 )
@@ -37,8 +38,15 @@ func deciders(log *es.Log) map[string]replay.Handler {
 	for category, h := range newAggregates(log).router() {
 		out[category] = h
 	}
+	out[cosign.Category] = wishes{}
 	return out
 }
+
+// wishes are orders that decide nothing: what comes of them is told by others.
+type wishes struct{}
+
+// Handle implements replay.Handler.
+func (wishes) Handle(context.Context, string, any, es.Meta) error { return nil }
 
 // settledAs finds in the log which platforms were served and how often their
 // debts were settled.
