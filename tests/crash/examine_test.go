@@ -298,6 +298,7 @@ func (w *world) restful(ctx context.Context, t *testing.T) {
 	// Steps that were not cosigned yet are, and then there is rest.
 	var before [2]int
 	for begun := time.Now(); ; {
+		time.Sleep(2500 * time.Millisecond) // nothing is what is waited for
 		rest := true
 		for i, p := range []*process{w.requestor, w.provider} {
 			b, err := p.read(ctx)
@@ -318,7 +319,6 @@ func (w *world) restful(ctx context.Context, t *testing.T) {
 		if time.Since(begun) > 30*time.Second {
 			t.Fatal("the nodes do not come to rest")
 		}
-		time.Sleep(2500 * time.Millisecond) // nothing is what is waited for
 	}
 }
 

@@ -118,6 +118,11 @@ func TestPublishedNodeClientsReadTheLog(t *testing.T) {
 				want := logOf(t, n, es.Filter{})
 				newest := slices.Clone(want[len(want)-10:])
 				slices.Reverse(newest)
+				for _, l := range lines {
+					if l.Error != "" && l.Step != "refusal" && l.Step != "missing" {
+						t.Fatalf("%s: %s", l.Step, l.Error)
+					}
+				}
 				all, stream := Find(lines, "all"), Find(lines, "stream")
 				same(t, "log", all[0].Events, want)
 				same(t, "log backward", all[1].Events, newest)

@@ -77,7 +77,14 @@ func Read(ctx context.Context, pkg, url string, hear func(Line), do ...Step) ([]
 	if err := errors.Join(err, cmd.Wait()); err != nil {
 		return lines, fmt.Errorf("reader.cjs with %s: %w: %s", pkg, err, stderr.String())
 	}
-	return lines, nil
+	if n := len(lines); n == 0 || lines[n-1].Step != "end" {
+		var steps []string
+		for _, l := range lines {
+			steps = append(steps, l.Step+" "+l.Error)
+		}
+		return lines, fmt.Errorf("reader.cjs with %s ended after %q with nothing left to wait for: %s", pkg, steps, stderr.String())
+	}
+	return lines[:len(lines)-1], nil
 }
 
 func listen(in *bufio.Scanner, hear func(Line)) (lines []Line, err error) {

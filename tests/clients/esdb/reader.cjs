@@ -88,11 +88,19 @@ const steps = {
   },
 };
 
+// leave exits when all that was said is written.
+const leave = (code) => process.stdout.write("", () => process.exit(code));
+
+// A client that waits in native code does not keep the process alive.
+const awake = setInterval(() => {}, 1000);
+
 (async () => {
   for (const [step, o] of order.do) await steps[step](o ?? {});
+  say("end");
+  clearInterval(awake);
   await client.dispose();
-  process.exit(0);
+  leave(0);
 })().catch((e) => {
   say("failed", { error: e.constructor.name, message: e.message });
-  process.exit(1);
+  leave(1);
 });

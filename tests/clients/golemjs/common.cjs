@@ -58,15 +58,17 @@ function machines(order) {
   };
 }
 
-// run ends the program as main says: 1 when something failed, 2 when it crashed.
+// run ends the program as main says, when all that was said is written: 1 when
+// something failed, 2 when it crashed.
 function run(main) {
+  const leave = (code) => process.stdout.write("", () => process.exit(code));
   const crashed = (err) => {
     say("crashed", { message: String((err && err.stack) || err) });
-    process.exit(2);
+    leave(2);
   };
   process.on("unhandledRejection", crashed);
   process.on("uncaughtException", crashed);
-  main().then((failed) => process.exit(failed ? 1 : 0));
+  main().then((failed) => leave(failed ? 1 : 0));
 }
 
 module.exports = { say, text, result, quiet, follow, machines, run };
