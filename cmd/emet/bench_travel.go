@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	travelEvents  = 1_000_000
+	travelEvents  = 200_000
 	travelWriters = 64
 	travelGroup   = 8  // deals that a writer makes at a time
 	travelMoments = 24 // that are asked about
@@ -40,7 +40,7 @@ func (benchKeys) Find(string) (rest.Key, bool) {
 // Origins implements rest.Keys.
 func (benchKeys) Origins() []string { return nil }
 
-// benchTravel measures the past over a log of a million events: many deals
+// benchTravel measures the past over a log of 200 000 events unless told otherwise: many deals
 // between two identities, as they come in one daemon.
 func benchTravel(ctx context.Context, b *bench) error {
 	dir := filepath.Join(b.dir, "travel")
