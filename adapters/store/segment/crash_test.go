@@ -138,7 +138,7 @@ func TestEveryFailingCallIsSurvived(t *testing.T) {
 			}
 			return nil
 		}}
-		s, err := segment.Open("/store", segment.Options{SegmentBytes: 16 << 10, Idle: time.Hour, FS: faulty})
+		s, err := segment.Open("/store", segment.Options{SegmentBytes: 16 << 10, HandOver: n % 2, Idle: time.Hour, FS: faulty})
 		if err != nil && !errors.Is(err, failing) {
 			t.Fatalf("call %d: %v", n, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -16,7 +15,7 @@ const readAhead = 128 << 10
 
 // cursor walks over the frames of one segment.
 type cursor struct {
-	file vfs.File
+	file io.ReaderAt
 	salt [16]byte
 	size int64
 	off  int64 // of the next frame
@@ -28,7 +27,7 @@ type cursor struct {
 // newCursor reads little at first, since a follower of the log needs no more,
 // and then more and more.
 func newCursor(f *file, off int64) *cursor {
-	return &cursor{file: f.File, salt: f.Salt, size: f.size, off: off, step: 2 * pageBytes}
+	return &cursor{file: f, salt: f.Salt, size: f.size, off: off, step: 2 * pageBytes}
 }
 
 // view returns n bytes at off, fewer where the file ends.

@@ -40,7 +40,11 @@
 // # Durability
 //
 // Space is written with zeros before it is used, so that an append is one write
-// and one fdatasync. Acknowledged means synced. After an error of either the
+// and one fdatasync. Where the file system can, the write goes past the page cache:
+// whole pages, straight from the batch; what was written last is kept in memory for
+// those who follow the log. When many append at once the writer gathers the next batch
+// while another goroutine takes this one to the disk; batches never overtake each
+// other, and after one that failed nothing is written. Acknowledged means synced. After an error of either the
 // store is read-only for good ([es.ErrDegraded]): the kernel may have dropped
 // what it could not write. The next start copies everything that is not known
 // to be durable to a fresh file before it is served. Damage to acknowledged

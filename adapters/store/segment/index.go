@@ -30,6 +30,9 @@ type file struct {
 	size int64
 	sum  summary // once it is sealed
 	tab  atomic.Pointer[holder]
+
+	direct vfs.File // past the page cache, while it is written; nil = that cannot be done
+	tail   tail     // while it is written
 }
 
 type holder struct{ table }
@@ -65,7 +68,7 @@ func (x *index) close() (err error) {
 				err = errors.Join(err, s.close())
 			}
 		}
-		err = errors.Join(err, f.Close())
+		err = errors.Join(err, f.finish(), f.Close())
 	}
 	return err
 }

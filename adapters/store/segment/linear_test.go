@@ -50,7 +50,7 @@ func linearUntilThePowerIsLost(h *storetest.History, disk *vfs.Crash, r *rand.Ra
 		}
 		return nil
 	}}
-	s, err := segment.Open("/store", segment.Options{SegmentBytes: 8 << 10, FS: faulty})
+	s, err := segment.Open("/store", segment.Options{SegmentBytes: 8 << 10, HandOver: r.IntN(2), FS: faulty})
 	if err == nil {
 		var clients sync.WaitGroup
 		for c := range 5 {

@@ -25,6 +25,11 @@ type Options struct {
 	// Idle is how long the writer waits for more before it notes in the file
 	// that all is durable, 0 = 10 ms.
 	Idle time.Duration
+	// HandOver is from how many appends on a batch is taken to the disk by another
+	// goroutine while the next is gathered, 0 = 17. For fewer, one sync for all of
+	// them is better than two, one after the other.
+	HandOver int
+
 	Now  func() time.Time // nil = time.Now
 	FS   vfs.FS           // nil = that of the machine
 	// Opens says which types of events open obligations. While there is no space
@@ -49,6 +54,9 @@ func (o Options) withDefaults() Options {
 	o.SegmentBytes = roundUp(max(o.SegmentBytes, smallest))
 	if o.Idle == 0 {
 		o.Idle = 10 * time.Millisecond
+	}
+	if o.HandOver == 0 {
+		o.HandOver = 17
 	}
 	if o.Now == nil {
 		o.Now = time.Now

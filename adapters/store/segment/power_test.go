@@ -99,7 +99,7 @@ func powerCut(l *ledger, disk *vfs.Crash, r *rand.Rand, round int, mistaken func
 		}
 		return nil
 	}}
-	s, err := segment.Open("/store", segment.Options{SegmentBytes: 8 << 10, Idle: time.Microsecond * time.Duration(r.IntN(300)+1), FS: faulty})
+	s, err := segment.Open("/store", segment.Options{SegmentBytes: 8 << 10, HandOver: r.IntN(2), Idle: time.Microsecond * time.Duration(r.IntN(300)+1), FS: faulty})
 	switch {
 	case err == nil:
 		err = l.compare(s)

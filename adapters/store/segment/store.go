@@ -49,12 +49,16 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.queue.wake = make(chan struct{}, 1)
 	s.writer = writer{
 		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
-		filler: filler{files: o.FS, dir: l.dir}, buf: l.lead, lead: len(l.lead),
+		filler: filler{files: o.FS, dir: l.dir},
+		batch:  &batch{}, flight: &batch{}, sent: make(chan *batch), landed: make(chan struct{}, 1),
 	}
+	s.batch.restart(l.end-int64(len(l.lead)), l.lead)
+	l.index.last().bypass(o.FS, l.dir)
 	s.clock.Now = o.Now
 	s.clock.Resume(time.Unix(0, l.walk.recorded))
 	s.durable.Publish(l.walk.next)
 	s.ended.Go(s.run)
+	s.ended.Go(s.fly)
 	s.ballast = ballast{files: o.FS, dir: l.dir, size: o.SegmentBytes}
 	s.behind.Go(s.putBy)
 	s.behind.Go(s.sealAll)

@@ -44,7 +44,7 @@ func reopen(t testing.TB, old es.Store) es.Store {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]segment.Options{"default": {}, "small segments": small} {
+	for name, o := range map[string]segment.Options{"default": {}, "small segments": small, "handed over": {SegmentBytes: 32 << 10, HandOver: 1}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, func(t testing.TB) es.Store { return open(t, t.TempDir(), o) }, storetest.Reopening(reopen))

@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"syscall"
+	"unsafe"
 )
 
 // ErrPowerLost is what every call on a [Crash] returns after its end.
@@ -113,6 +115,22 @@ func (c *Crash) Open(name string) (File, error) {
 
 // OpenWrite implements [FS].
 func (c *Crash) OpenWrite(name string) (File, error) { return c.Open(name) }
+
+// OpenDirect implements [Director].
+func (c *Crash) OpenDirect(name string) (File, error) {
+	f, err := c.Open(name)
+	return directFile{f}, err
+}
+
+// directFile refuses what a disk would.
+type directFile struct{ File }
+
+func (f directFile) WriteAt(b []byte, off int64) (int, error) {
+	if at := uintptr(unsafe.Pointer(unsafe.SliceData(b))); (int64(at)|int64(len(b))|off)%4096 != 0 { //nolint:gosec // only to look at the address
+		return 0, syscall.EINVAL
+	}
+	return f.File.WriteAt(b, off)
+}
 
 // Create implements [FS].
 func (c *Crash) Create(name string) (File, error) {

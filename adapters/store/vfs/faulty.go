@@ -24,6 +24,7 @@ type Faulty struct {
 
 type faultyFile struct {
 	File
+	torn File // for writes of which only half is done
 	name string
 	fail func(op Op, name string) error
 }
@@ -32,13 +33,23 @@ func (f *Faulty) wrap(file File, name string, err error) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &faultyFile{File: file, name: name, fail: f.Fail}, nil
+	return &faultyFile{File: file, torn: file, name: name, fail: f.Fail}, nil
 }
 
 // OpenWrite implements [FS].
 func (f *Faulty) OpenWrite(name string) (File, error) {
 	file, err := f.FS.OpenWrite(name)
 	return f.wrap(file, name, err)
+}
+
+// OpenDirect implements [Director].
+func (f *Faulty) OpenDirect(name string) (File, error) {
+	file, err := openDirect(f.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	torn, err := f.FS.OpenWrite(name)
+	return &faultyFile{File: file, torn: torn, name: name, fail: f.Fail}, err
 }
 
 // Create implements [FS].
@@ -76,7 +87,7 @@ func (f *Faulty) SyncDir(dir string) error {
 
 func (f *faultyFile) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.fail(OpWrite, f.name); err != nil {
-		n, _ := f.File.WriteAt(b[:len(b)/2], off)
+		n, _ := f.torn.WriteAt(b[:len(b)/2], off)
 		return n, err
 	}
 	return f.File.WriteAt(b, off)
@@ -125,6 +136,12 @@ func (f *Forgetful) wrap(file File, name string, err error) (File, error) {
 // OpenWrite implements [FS].
 func (f *Forgetful) OpenWrite(name string) (File, error) {
 	file, err := f.FS.OpenWrite(name)
+	return f.wrap(file, name, err)
+}
+
+// OpenDirect implements [Director].
+func (f *Forgetful) OpenDirect(name string) (File, error) {
+	file, err := openDirect(f.FS, name)
 	return f.wrap(file, name, err)
 }
 

@@ -16,6 +16,9 @@ func (f osFile) SyncData() error {
 	}
 }
 
+// OpenDirect implements [Director].
+func (OS) OpenDirect(name string) (File, error) { return open(name, os.O_WRONLY|unix.O_DIRECT) }
+
 // Reserve implements [Reserver].
 func (f osFile) Reserve(size int64) error { return unix.Fallocate(int(f.Fd()), 0, 0, size) }
 

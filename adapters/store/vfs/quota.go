@@ -83,6 +83,12 @@ func (q *Quota) OpenWrite(name string) (File, error) {
 	return q.wrap(f, name, err)
 }
 
+// OpenDirect implements [Director].
+func (q *Quota) OpenDirect(name string) (File, error) {
+	f, err := openDirect(q.FS, name)
+	return q.wrap(f, name, err)
+}
+
 // Create implements [FS].
 func (q *Quota) Create(name string) (File, error) {
 	f, err := q.FS.Create(name)

@@ -49,6 +49,23 @@ type Zeroer interface {
 	Zero(size int64) error
 }
 
+// Director is an [FS] that can open files past the page cache.
+type Director interface {
+	// OpenDirect opens an existing file for writing. What is written, where it goes
+	// and where it lies in memory must be multiples of 4096 bytes. A file system that
+	// cannot do it says so here or at the first write, with EINVAL.
+	OpenDirect(name string) (File, error)
+}
+
+// openDirect opens a file past the page cache of a file system that may not be
+// able to.
+func openDirect(fs FS, name string) (File, error) {
+	if d, ok := fs.(Director); ok {
+		return d.OpenDirect(name)
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // Reserver is a [File] that can take space without writing to it.
 type Reserver interface {
 	// Reserve makes the file size bytes long and its space its own.
