@@ -12,6 +12,11 @@ type judged struct {
 }
 
 func (j judged) Last(stream es.Stream) es.Revision {
+	for i := range j.r.writes {
+		if j.r.writes[i].Stream == stream {
+			return j.s.lines[i].next() - 1
+		}
+	}
 	l, err := j.s.index.lineOf(stream)
 	if err != nil { // resolve has found it before
 		return es.NoStream

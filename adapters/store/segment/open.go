@@ -30,8 +30,8 @@ type Options struct {
 	// them is better than two, one after the other.
 	HandOver int
 
-	Now  func() time.Time // nil = time.Now
-	FS   vfs.FS           // nil = that of the machine
+	Now func() time.Time // nil = time.Now
+	FS  vfs.FS           // nil = that of the machine
 	// Opens says which types of events open obligations. While there is no space
 	// for the next segment they are refused with [es.ErrDegraded], and what
 	// closes obligations goes on. nil = none does.

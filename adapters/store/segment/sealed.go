@@ -282,8 +282,10 @@ func (x *sealed) frame(rel uint32) (off int64, err error) {
 	return off, err
 }
 
+func (x *sealed) mayHoldID(h uint64) bool { return mayHold(x.idFilter, blocksFor(x.events), h) }
+
 func (x *sealed) byID(h uint64, found []uint32) ([]uint32, error) {
-	if !mayHold(x.idFilter, blocksFor(x.events), h) {
+	if !x.mayHoldID(h) {
 		return found, nil
 	}
 	err := x.search(x.idFence, h, x.lay.ids, x.events, idBytes, func(b []byte) (after, match bool) {

@@ -153,11 +153,14 @@ func (s *Store) stage(r *request) error {
 		r.receipt = *old
 		return nil
 	}
+	segment := s.index.last()
 	if err := s.makeRoom(int64(padded(len(r.body)))); err != nil {
 		return err
 	}
-	if err := s.resolve(r); err != nil { // the segment may be a new one
-		return err
+	if segment != s.index.last() {
+		if err := s.resolve(r); err != nil {
+			return err
+		}
 	}
 	s.encode(r)
 	return nil
