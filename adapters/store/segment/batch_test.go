@@ -34,7 +34,7 @@ func newGate() *gate {
 		}
 		g.mu.Lock()
 		shut := g.shut
-		if op == vfs.OpWrite && shut {
+		if op == vfs.OpWrite {
 			g.writes++
 		}
 		g.mu.Unlock()
@@ -61,7 +61,7 @@ func (g *gate) count() int {
 
 func numbered(i int) es.Write {
 	s := es.Stream(fmt.Sprintf("s-%d", i))
-	return es.Write{Stream: s, Expected: es.NoStream, Events: []es.NewEvent{{ID: es.EventID(s, "n", i), Type: "t.happened.v1", Data: []byte("{}")}}}
+	return es.Write{Stream: s, Expected: es.NoStream, Events: []es.NewEvent{{ID: es.EventID(s, "n", i), Type: "t.happened.v1", Data: make([]byte, 5000)}}} // more than a page
 }
 
 type answer struct {
@@ -152,6 +152,7 @@ func TestNothingIsWrittenAfterAFailedBatch(t *testing.T) {
 	next := appending(s, numbered(1))
 	gathered(t, s)
 	writes := g.count()
+	g.set(false)
 	g.pass <- errors.New("input/output error")
 	for _, c := range []<-chan answer{first, next} {
 		if a := <-c; !errors.Is(a.err, es.ErrCommitUnknown) && !errors.Is(a.err, es.ErrDegraded) {
