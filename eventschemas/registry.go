@@ -40,22 +40,30 @@ var ErrUnregistered = errors.New("fact has no registered name")
 
 // entry links a Go type with the name of its newest version.
 type entry struct {
-	name    string
-	typ     reflect.Type
-	decode  func([]byte) (any, error)
-	subject func(any) string
+	name      string
+	typ       reflect.Type
+	decode    func([]byte) (any, error)
+	remembers bool // texts of it may be kept in memory
+	subject   func(any) string
 }
 
 // reg names a fact that is never sealed.
-func reg[T any](name string) entry { return sealed(name, func(T) string { return "" }) }
+func reg[T any](name string) entry {
+	return named(name, true, func(T) string { return "" })
+}
 
 // sealed names a fact whose content belongs to a subject ("" = it does not).
 func sealed[T any](name string, subject func(T) string) entry {
+	return named(name, false, subject)
+}
+
+func named[T any](name string, remembers bool, subject func(T) string) entry {
 	return entry{
-		name:    name,
-		typ:     reflect.TypeFor[T](),
-		decode:  decoder[T](),
-		subject: func(fact any) string { return subject(fact.(T)) }, //nolint:forcetypeassert // looked up by type
+		name:      name,
+		typ:       reflect.TypeFor[T](),
+		decode:    decoder[T](remembers),
+		remembers: remembers,
+		subject:   func(fact any) string { return subject(fact.(T)) }, //nolint:forcetypeassert // looked up by type
 	}
 }
 
