@@ -1,6 +1,7 @@
 package money
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 )
@@ -11,7 +12,18 @@ const places = 18 // of an Amount after the point
 // value is 0. Compare amounts with Equal or Cmp: == compares identities.
 //
 // In JSON it is a string, the shortest decimal text without an exponent.
-type Amount struct{ wei *big.Int } // nil = 0
+type Amount struct {
+	small int64    // the number, unless wei has it
+	wei   *big.Int // a number that no int64 holds, else nil
+}
+
+// amountOf is n, which the Amount keeps.
+func amountOf(n *big.Int) Amount {
+	if n.IsInt64() {
+		return Amount{small: n.Int64()}
+	}
+	return Amount{wei: n}
+}
 
 // TooFine says that a number has digits below 1e-18, which no token of ours
 // can express. The text can be kept, and [ParseCeil] gives what to pay for it.
@@ -65,7 +77,7 @@ func FromWei(n *big.Int) Amount {
 	if n == nil {
 		return Amount{}
 	}
-	return Amount{wei: new(big.Int).Set(n)}
+	return amountOf(new(big.Int).Set(n))
 }
 
 // Wei is a copy of the number of 1e-18.
@@ -73,28 +85,43 @@ func (a Amount) Wei() *big.Int { return new(big.Int).Set(a.int()) }
 
 func (a Amount) int() *big.Int {
 	if a.wei == nil {
-		return new(big.Int)
+		return big.NewInt(a.small)
 	}
 	return a.wei
 }
 
 // Add is a + x.
-func (a Amount) Add(x Amount) Amount { return Amount{wei: new(big.Int).Add(a.int(), x.int())} }
+func (a Amount) Add(x Amount) Amount {
+	if sum := a.small + x.small; a.wei == nil && x.wei == nil && (sum > a.small) == (x.small > 0) {
+		return Amount{small: sum}
+	}
+	return amountOf(new(big.Int).Add(a.int(), x.int()))
+}
 
 // Sub is a - x. It may be negative.
-func (a Amount) Sub(x Amount) Amount { return Amount{wei: new(big.Int).Sub(a.int(), x.int())} }
+func (a Amount) Sub(x Amount) Amount {
+	if rest := a.small - x.small; a.wei == nil && x.wei == nil && (rest < a.small) == (x.small > 0) {
+		return Amount{small: rest}
+	}
+	return amountOf(new(big.Int).Sub(a.int(), x.int()))
+}
 
 // Neg is -a.
-func (a Amount) Neg() Amount { return Amount{wei: new(big.Int).Neg(a.int())} }
+func (a Amount) Neg() Amount { return Amount{}.Sub(a) }
 
 // Sign is -1, 0 or 1.
-func (a Amount) Sign() int { return a.int().Sign() }
+func (a Amount) Sign() int { return a.Cmp(Amount{}) }
 
 // IsZero says whether a is 0.
 func (a Amount) IsZero() bool { return a.Sign() == 0 }
 
 // Cmp is -1, 0 or 1 as a is less than, equal to or greater than x.
-func (a Amount) Cmp(x Amount) int { return a.int().Cmp(x.int()) }
+func (a Amount) Cmp(x Amount) int {
+	if a.wei == nil && x.wei == nil {
+		return cmp.Compare(a.small, x.small)
+	}
+	return a.int().Cmp(x.int())
+}
 
 // Equal says whether the amounts are the same.
 func (a Amount) Equal(x Amount) bool { return a.Cmp(x) == 0 }
@@ -119,12 +146,11 @@ func (a Amount) Min(x Amount) Amount {
 }
 
 // Sum adds amounts.
-func Sum(all ...Amount) Amount {
-	sum := new(big.Int)
+func Sum(all ...Amount) (sum Amount) {
 	for _, a := range all {
-		sum.Add(sum, a.int())
+		sum = sum.Add(a)
 	}
-	return Amount{wei: sum}
+	return sum
 }
 
 // Decimal is a as a Decimal.
@@ -150,7 +176,12 @@ func (a *Amount) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	v, err := Parse(unquote(b))
+	b = unquote(b)
+	if v, ok := parseSmall(b); ok {
+		*a = v
+		return nil
+	}
+	v, err := Parse(string(b))
 	if err != nil {
 		return fmt.Errorf("amount: %w", err)
 	}

@@ -122,7 +122,7 @@ func (d Decimal) Round() Amount {
 	if r.Abs(r).Lsh(r, 1).Cmp(d.unit()) >= 0 && d.scale > places {
 		q.Add(q, big.NewInt(int64(d.Sign())))
 	}
-	return Amount{wei: q}
+	return amountOf(q)
 }
 
 // Ceil is the smallest Amount that is not less than d.
@@ -131,7 +131,7 @@ func (d Decimal) Ceil() Amount {
 	if r.Sign() > 0 {
 		q.Add(q, big.NewInt(1))
 	}
-	return Amount{wei: q}
+	return amountOf(q)
 }
 
 // Amount is d as an Amount, or [*TooFine] when d is finer than 1e-18.
@@ -140,7 +140,7 @@ func (d Decimal) Amount() (Amount, error) {
 	if r.Sign() != 0 {
 		return Amount{}, &TooFine{Text: d.String()}
 	}
-	return Amount{wei: q}, nil
+	return amountOf(q), nil
 }
 
 // split is d in units of 1e-18, toward zero, and what is left in units of
@@ -178,7 +178,7 @@ func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil 
 
 // UnmarshalJSON reads a JSON string or the literal text of a JSON number.
 func (d *Decimal) UnmarshalJSON(b []byte) error {
-	v, err := ParseDecimal(unquote(b))
+	v, err := ParseDecimal(string(unquote(b)))
 	if err != nil {
 		return err
 	}
@@ -234,9 +234,9 @@ func clip(s string) string {
 	return s
 }
 
-func unquote(b []byte) string {
+func unquote(b []byte) []byte {
 	if len(b) >= 2 && b[0] == '"' && b[len(b)-1] == '"' {
-		return string(b[1 : len(b)-1])
+		return b[1 : len(b)-1]
 	}
-	return string(b)
+	return b
 }

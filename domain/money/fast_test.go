@@ -1,7 +1,9 @@
 package money
 
 import (
+	"math"
 	"math/big"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -31,6 +33,35 @@ func TestTheShortWaysOfAmounts(t *testing.T) {
 		}
 		if a.String() != a.Decimal().String() {
 			t.Fatalf("%s wei: %s", n, a)
+		}
+	})
+}
+
+// Numbers that a word holds and those that it does not make the same sums, and
+// a number has one form, so that states can be compared.
+func TestAmountsAroundTheEndsOfAWord(t *testing.T) {
+	t.Parallel()
+	number := rapid.Custom(func(t *rapid.T) *big.Int {
+		n := big.NewInt(rapid.OneOf(rapid.Just(int64(0)), rapid.Just(int64(math.MaxInt64)), rapid.Just(int64(math.MinInt64)), rapid.Int64()).Draw(t, "base"))
+		return n.Add(n, big.NewInt(rapid.Int64Range(-2, 2).Draw(t, "more")))
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := number.Draw(t, "x"), number.Draw(t, "y")
+		a, b := FromWei(x), FromWei(y)
+		for what, got := range map[string][2]any{
+			"sum":        {a.Add(b), FromWei(new(big.Int).Add(x, y))},
+			"difference": {a.Sub(b), FromWei(new(big.Int).Sub(x, y))},
+			"negative":   {a.Neg(), FromWei(new(big.Int).Neg(x))},
+			"total":      {Sum(a, b, a), FromWei(new(big.Int).Add(new(big.Int).Add(x, y), x))},
+			"order":      {a.Cmp(b), x.Cmp(y)},
+			"sign":       {a.Sign(), x.Sign()},
+			"text":       {a.WeiString(), x.String()},
+			"copy":       {a.Wei().Cmp(x), 0},
+			"parsed":     {MustParse(a.String()), a},
+		} {
+			if !reflect.DeepEqual(got[0], got[1]) {
+				t.Fatalf("%s of %s and %s: %v, want %v", what, x, y, got[0], got[1])
+			}
 		}
 	})
 }
