@@ -123,16 +123,20 @@ func (s State) with(proposalID string, change func(*Step)) State {
 // add appends a counter and links it. Countering a rejected proposal takes the
 // rejection back.
 func (s State) add(p Step) State {
-	s.Steps = append(slices.Clip(s.Steps), p)
-	return s.with(p.Prev, func(prev *Step) {
-		prev.Counter = p.ProposalID
-		if prev.Phase == Rejected {
-			prev.Phase = Draft
-			if prev.Prev == "" {
-				prev.Phase = Initial
-			}
+	i := s.index(p.Prev)
+	s.Steps = append(append(make([]Step, 0, len(s.Steps)+1), s.Steps...), p)
+	if i < 0 {
+		return s
+	}
+	prev := &s.Steps[i]
+	prev.Counter = p.ProposalID
+	if prev.Phase == Rejected {
+		prev.Phase = Draft
+		if prev.Prev == "" {
+			prev.Phase = Initial
 		}
-	})
+	}
+	return s
 }
 
 func evolve(s State, e Event) State {

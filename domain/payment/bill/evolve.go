@@ -212,24 +212,21 @@ func opened(open []string, id string) []string {
 }
 
 func (s State) doc(id string, change func(*Document)) State {
-	d, ok := s.docs.Get(id)
-	if ok {
-		change(&d)
-		s.docs = s.docs.Set(id, d)
-	}
+	s.docs = s.docs.Update(id, change)
 	return s
 }
 
 // activity changes the debt of one activity.
 func (s State) activity(id string, change func(*Activity)) State {
-	a, ok := s.activities.Get(id)
-	if !ok && id != "" {
+	isNew := false
+	s.activities = s.activities.Change(id, func(a *Activity) {
+		isNew, a.ID = a.ID == "" && id != "", id
+		due := a.Totals.Due
+		change(a)
+		s.due = s.due.Sub(due).Add(a.Totals.Due)
+	})
+	if isNew {
 		s.order = &link{id: id, next: s.order}
 	}
-	a.ID = id
-	due := a.Totals.Due
-	change(&a)
-	s.activities = s.activities.Set(id, a)
-	s.due = s.due.Sub(due).Add(a.Totals.Due)
 	return s
 }
