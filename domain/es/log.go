@@ -15,6 +15,7 @@ type Codec interface {
 	Encode(fact any) (typ string, data []byte, subject string, err error)
 	// Decode returns the fact in its newest form. A type this build does not
 	// know yields [ErrUnknownType].
+	// It does not keep data.
 	Decode(typ string, data []byte) (any, error)
 }
 
@@ -134,14 +135,20 @@ func (l *Log) Content(ctx context.Context, e *Event) (any, error) {
 			return nil, fmt.Errorf("open event %d of %s: %w", e.Position, e.Stream, err)
 		}
 	}
-	data, err := l.Codec.Decode(e.Type, e.Data)
+	return l.decode(e.Type, e.Data, func() (Position, Stream) { return e.Position, e.Stream })
+}
+
+// decode reads a fact. where it lies is asked for when it cannot be read.
+func (l *Log) decode(typ string, data []byte, where func() (Position, Stream)) (any, error) {
+	fact, err := l.Codec.Decode(typ, data)
 	if errors.Is(err, ErrUnknownType) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decode event %d of %s: %w", e.Position, e.Stream, err)
+		p, s := where()
+		return nil, fmt.Errorf("decode event %d of %s: %w", p, s, err)
 	}
-	return data, nil
+	return fact, nil
 }
 
 // ReadStream yields the decoded facts of a stream from a revision on.

@@ -69,20 +69,22 @@ type Filter struct {
 
 // Match says whether an event of that stream and type passes.
 func (f Filter) Match(s Stream, typ string) bool {
-	return match(string(s), len(f.Streams), func(i int) string { return string(f.Streams[i]) }, f.StreamPrefixes, f.StreamPattern) &&
-		match(typ, len(f.Types), func(i int) string { return f.Types[i] }, f.TypePrefixes, f.TypePattern)
+	return match(s, f.Streams, f.StreamPrefixes, f.StreamPattern) && match(typ, f.Types, f.TypePrefixes, f.TypePattern)
 }
 
-func match(v string, n int, exact func(int) string, prefixes []string, re *regexp.Regexp) bool {
-	if n == 0 && len(prefixes) == 0 && re == nil {
+func match[S ~string](v S, exact []S, prefixes []string, re *regexp.Regexp) bool {
+	if len(exact) == 0 && len(prefixes) == 0 && re == nil {
 		return true
 	}
-	for i := range n {
-		if exact(i) == v {
+	if slices.Contains(exact, v) {
+		return true
+	}
+	for _, p := range prefixes {
+		if strings.HasPrefix(string(v), p) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(v, p) }) || (re != nil && re.MatchString(v))
+	return re != nil && re.MatchString(string(v))
 }
 
 // Subscription is a cursor that follows the log. It is used by one goroutine.

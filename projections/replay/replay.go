@@ -123,7 +123,7 @@ type asked struct {
 // index finds the decisions of sagas.
 func index(ctx context.Context, log *es.Log, head es.Position, sagas map[string]bool) (map[string]es.Position, error) {
 	out := make(map[string]es.Position)
-	for e, err := range log.Store.ReadAll(ctx, 0, es.Forward, es.Filter{}, 0) {
+	for e, err := range es.Lend(ctx, log.Store, 0, es.Filter{}) {
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +133,7 @@ func index(ctx context.Context, log *es.Log, head es.Position, sagas map[string]
 		if !bytes.Contains(e.Meta, []byte(`"actor":"saga"`)) {
 			continue
 		}
-		r, err := log.Glance(e)
+		r, err := log.Glance(e.Event())
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,7 @@ type cursor struct {
 	buf  []byte
 	at   int64 // of buf in the file
 	step int   // how much to read at a time
+	address
 }
 
 // newCursor reads little at first, since a follower of the log needs no more,
@@ -53,33 +54,49 @@ func (c *cursor) view(off int64, n int) ([]byte, error) {
 }
 
 // peek decodes the frame at off. The frame is valid until the next call.
-func (c *cursor) peek(off int64) (frame, error) {
+func (c *cursor) peek(off int64) (f frame, err error) {
+	if err := c.read(&f, off); err != nil {
+		return frame{}, err
+	}
+	return f, nil
+}
+
+func (c *cursor) read(f *frame, off int64) error {
 	room := c.size - off
 	if room < frameCRCAt {
-		return frame{}, errEnd
+		return errEnd
 	}
 	word, err := c.view(off, 4)
 	if err != nil {
-		return frame{}, err
+		return err
 	}
 	size, err := frameSize(word, room)
 	if err != nil {
-		return frame{}, err
+		return err
 	}
 	b, err := c.view(off, int(size))
 	if err != nil {
-		return frame{}, err
+		return err
 	}
-	return decodeFrame(b, &c.salt, off)
+	return f.decode(b, &c.salt, off, &c.address)
 }
 
 // next decodes the frame under the cursor and moves on. [errEnd] ends the data.
-func (c *cursor) next() (frame, error) {
-	f, err := c.peek(c.off)
-	if err == nil {
-		c.off += f.Size
+func (c *cursor) next() (f frame, err error) {
+	if err := c.advance(&f); err != nil {
+		return frame{}, err
 	}
-	return f, err
+	return f, nil
+}
+
+// advance is next for those who read many frames. What f is after an error is
+// void.
+func (c *cursor) advance(f *frame) error {
+	if err := c.read(f, c.off); err != nil {
+		return err
+	}
+	c.off += f.Size
+	return nil
 }
 
 // arrived says whether the frame under the cursor is whole by now: another

@@ -47,13 +47,18 @@ func sealFrame(buf []byte, at int, salt *[16]byte, off int64, f frame) []byte {
 	return append(buf, zeros[:padded(len(b))-len(b)]...)
 }
 
+// address is where a frame was written: salt of its segment, offset and length.
+// It is handed around since what a checksum is made of goes to the heap.
+type address [28]byte
+
 // frameCRC covers the frame in b and the place it was written to.
-func frameCRC(salt *[16]byte, off int64, b []byte) uint32 {
-	var place [28]byte
-	copy(place[:], salt[:])
-	le.PutUint64(place[16:], uint64(off))
-	copy(place[24:], b[:4])
-	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, b[frameCRCAt:])
+func frameCRC(salt *[16]byte, off int64, b []byte) uint32 { return new(address).frameCRC(salt, off, b) }
+
+func (p *address) frameCRC(salt *[16]byte, off int64, b []byte) uint32 {
+	copy(p[:], salt[:])
+	le.PutUint64(p[16:], uint64(off))
+	copy(p[24:], b[:4])
+	return crc32.Update(crc32.Update(0, castagnoli, p[:]), castagnoli, b[frameCRCAt:])
 }
 
 // frameSize reads from the first word of a frame how long it is on disk.
@@ -72,24 +77,30 @@ func frameSize(word []byte, room int64) (int64, error) {
 }
 
 // decodeFrame reads the frame that fills b and lies at off.
-func decodeFrame(b []byte, salt *[16]byte, off int64) (frame, error) {
+func decodeFrame(b []byte, salt *[16]byte, off int64) (f frame, err error) {
 	size, err := frameSize(b, int64(len(b)))
 	if err != nil {
 		return frame{}, err
 	}
-	end := frameCRCAt + int(le.Uint32(b))
-	f := frame{
-		First: es.Position(le.Uint64(b[8:])), Count: int(le.Uint32(b[16:])),
-		Watermark: es.Position(le.Uint64(b[24:])), Events: b[frameHead:end], Size: size,
-	}
-	copy(f.Chain[:], b[32:])
-	switch {
-	case le.Uint32(b[4:]) != frameCRC(salt, off, b[:end]):
-		return frame{}, errors.New("frame checksum is wrong")
-	case !isZero(b[end:size]):
-		return frame{}, errors.New("frame padding is not zero")
-	case le.Uint32(b[20:]) != 0:
-		return frame{}, errors.New("frame flags are not known to this build")
+	if err := f.decode(b[:size], salt, off, new(address)); err != nil {
+		return frame{}, err
 	}
 	return f, nil
+}
+
+// decode reads the frame that is b, padding and all, and lies at off. What f
+// is after an error is void.
+func (f *frame) decode(b []byte, salt *[16]byte, off int64, p *address) error {
+	end := frameCRCAt + int(le.Uint32(b))
+	f.First, f.Count, f.Watermark = es.Position(le.Uint64(b[8:])), int(le.Uint32(b[16:])), es.Position(le.Uint64(b[24:]))
+	f.Chain, f.Events, f.Size = es.Hash(b[32:]), b[frameHead:end], int64(len(b))
+	switch {
+	case le.Uint32(b[4:]) != p.frameCRC(salt, off, b[:end]):
+		return errors.New("frame checksum is wrong")
+	case !isZero(b[end:]):
+		return errors.New("frame padding is not zero")
+	case le.Uint32(b[20:]) != 0:
+		return errors.New("frame flags are not known to this build")
+	}
+	return nil
 }

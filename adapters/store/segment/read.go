@@ -104,58 +104,68 @@ func (f frame) event(p es.Position) (stored, error) {
 // match are not copied.
 func (s *Store) Range(ctx context.Context, from, to es.Position, f es.Filter) iter.Seq2[es.Event, error] {
 	return func(yield func(es.Event, error) bool) {
-		for to = min(to, s.durable.Head()); from < to; {
-			segment, off, err := s.index.find(from)
-			if err != nil {
-				yield(es.Event{}, s.closedOr(err))
-				return
-			}
-			c, begin := newCursor(segment, off), from
-			for from < to {
-				fr, err := c.next()
-				if errors.Is(err, errEnd) && from > begin {
-					break // the next segment goes on
-				}
-				if err != nil {
-					yield(es.Event{}, s.unreadable(segment, c.off, from, err))
-					return
-				}
-				if !s.yieldFrame(ctx, &fr, from, to, &f, yield) {
-					return
-				}
-				from = max(from, fr.First+es.Position(fr.Count))
-			}
+		err := s.scan(ctx, from, to, &f, func(e *stored) bool { return yield(e.event(), nil) })
+		if err != nil {
+			yield(es.Event{}, err)
 		}
 	}
 }
 
-// yieldFrame yields what matches of one frame, in order.
-func (s *Store) yieldFrame(ctx context.Context, fr *frame, from, to es.Position, f *es.Filter, yield func(es.Event, error) bool) bool {
-	if err := ctx.Err(); err != nil {
-		yield(es.Event{}, err)
-		return false
-	}
-	rest := fr.Events
-	var e stored
-	for range fr.Count {
-		after, err := e.cut(rest)
+// scan shows the events of [from, to) that f matches, until show says that it
+// is enough.
+func (s *Store) scan(ctx context.Context, from, to es.Position, f *es.Filter, show func(*stored) bool) error {
+	var look glass
+	for to = min(to, s.durable.Head()); from < to; {
+		segment, off, err := s.index.find(from)
 		if err != nil {
-			yield(es.Event{}, err)
-			return false
+			return s.closedOr(err)
 		}
-		rest = after
-		if e.position < from || e.position >= to || !e.matches(f) {
+		c, begin := newCursor(segment, off), from
+		for from < to {
+			err := c.advance(&look.frame)
+			if errors.Is(err, errEnd) && from > begin {
+				break // the next segment goes on
+			}
+			if err != nil {
+				return s.unreadable(segment, c.off, from, err)
+			}
+			if more, err := look.events(ctx, from, to, f, show); !more || err != nil {
+				return err
+			}
+			from = max(from, look.First+es.Position(look.Count))
+		}
+	}
+	return nil
+}
+
+// glass looks at the events of a frame, one after the other.
+type glass struct {
+	frame
+	e stored
+}
+
+// events shows the events of [from, to) that f matches, in order, and says
+// whether more are wanted.
+func (g *glass) events(ctx context.Context, from, to es.Position, f *es.Filter, show func(*stored) bool) (more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	rest := g.Events
+	for range g.Count {
+		if rest, err = g.e.cut(rest); err != nil {
+			return false, err
+		}
+		if g.e.position < from || g.e.position >= to || !g.e.matches(f) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			yield(es.Event{}, err)
-			return false
+			return false, err
 		}
-		if !yield(e.event(), nil) {
-			return false
+		if !show(&g.e) {
+			return false, nil
 		}
 	}
-	return true
+	return true, nil
 }
 
 // ReadAll implements [es.Store].
@@ -180,10 +190,15 @@ func (s *Store) backward(ctx context.Context, lo, hi es.Position, f es.Filter) i
 				return
 			}
 			var matching []es.Event
-			s.yieldFrame(ctx, &r.frame, lo, hi, &f, func(e es.Event, err error) bool {
-				matching = append(matching, e)
-				return err == nil
+			look := glass{frame: r.frame}
+			_, err := look.events(ctx, lo, hi, &f, func(e *stored) bool {
+				matching = append(matching, e.event())
+				return true
 			})
+			if err != nil {
+				yield(es.Event{}, err)
+				return
+			}
 			for _, e := range slices.Backward(matching) {
 				if !yield(e, ctx.Err()) || ctx.Err() != nil {
 					return

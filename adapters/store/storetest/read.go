@@ -1,10 +1,12 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"regexp"
 	"testing"
 
@@ -98,6 +100,59 @@ func filters(t *testing.T, s es.Store) {
 	}
 	f := es.Filter{StreamPrefixes: []string{"offer-"}}
 	wantNames(t, "at most 2 that match", collect(t, s.ReadAll(t.Context(), 1, es.Forward, f, 2)), "c", "e")
+}
+
+// lent events are the same as read ones, as long as they are borrowed.
+func lent(t *testing.T, s es.Store) {
+	for i := range 40 {
+		stream := es.Stream(fmt.Sprint("deal-", i%3))
+		w := es.Write{Stream: stream, Expected: es.Any, Events: numbered(fmt.Sprint("n", i, "-"), 1+i%4)}
+		for j := range w.Events {
+			e := &w.Events[j]
+			e.Type, e.Data = fmt.Sprintf("deal.step%d.v1", j), bytes.Repeat([]byte{byte('a' + i%26)}, 1+i*100)
+			if i%5 == 0 {
+				e.Subject = "activity/" + string(stream)
+			}
+		}
+		mustAppend(t, s, w)
+	}
+	for _, f := range []es.Filter{{}, {Streams: []es.Stream{"deal-1"}}, {TypePrefixes: []string{"deal.step2"}}} {
+		for _, from := range []es.Position{0, 1, 17, 99, 100, math.MaxUint64} {
+			var got []es.Event
+			for e, err := range es.Lend(t.Context(), s, from, f) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(e.Category()) != "deal" {
+					t.Fatalf("%s is of category %q", e.Stream, e.Category())
+				}
+				got = append(got, e.Event())
+			}
+			var want []es.Event
+			for e, err := range s.ReadAll(t.Context(), from, es.Forward, f, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.Leaf, e.PrevInStream = es.Hash{}, es.Hash{}
+				want = append(want, e)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("%d events are lent from %d on with %+v, and not the %d that are read", len(got), from, f, len(want))
+			}
+		}
+	}
+	for range es.Lend(t.Context(), s, 0, es.Filter{}) {
+		break // early
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var last error
+	for _, err := range es.Lend(ctx, s, 0, es.Filter{}) {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("lending ended with %v, want cancelled", last)
+	}
 }
 
 func leaveEarly(t *testing.T, s es.Store) {

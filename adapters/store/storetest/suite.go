@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t testing.TB) es.Store, options ...Option) {
 		{"streams are read in both directions", readStream},
 		{"the log is read in both directions", readAll},
 		{"filters choose by stream and type", filters},
+		{"what is lent is what is read", lent},
 		{"a read can be left early", leaveEarly},
 		{"a read ends with its context", cancelledRead},
 
