@@ -29,7 +29,7 @@ var memories = sync.Pool{New: func() any { return &memory{seed: maphash.MakeSeed
 
 // short is string(text).
 func (m *memory) short(text []byte) string {
-	if m == nil || len(text) == 0 {
+	if m == nil || len(text) < 2 { // those take no memory
 		return string(text)
 	}
 	slot := &m.shorts[maphash.Bytes(m.seed, text)%uint64(len(m.shorts))]
@@ -54,9 +54,11 @@ func (m *memory) long(b []byte) (text string, n int) {
 	for i := range place {
 		r := &place[i]
 		if n := len(r.raw); n > 0 && n < len(b) && b[n] == '"' && string(b[:n]) == r.raw {
-			found := *r
-			place[i], place[0] = place[0], found
-			return found.text, n
+			text = r.text
+			if i > 0 {
+				place[0], place[1] = place[1], place[0]
+			}
+			return text, n
 		}
 	}
 	return "", 0

@@ -34,23 +34,33 @@ func newCursor(f *file, off int64) *cursor {
 // view returns n bytes at off, fewer where the file ends.
 func (c *cursor) view(off int64, n int) ([]byte, error) {
 	n = int(min(int64(n), c.size-off))
-	if off >= c.at && off+int64(n) <= c.at+int64(len(c.buf)) {
-		return c.buf[off-c.at:][:n], nil
+	if b := c.held(off); len(b) >= n {
+		return b[:n], nil
 	}
-	want := int(min(int64(max(n, c.step)), c.size-off))
+	// Whole pages are copied faster than what lies across them.
+	at := off &^ (pageBytes - 1)
+	want := int(min(max(off-at+int64(n), int64(c.step)), c.size-at))
 	c.step = min(2*c.step, readAhead)
 	if cap(c.buf) < want {
 		c.buf = make([]byte, want)
 	}
-	c.buf, c.at = c.buf[:want], off
-	if got, err := c.file.ReadAt(c.buf, off); got < want && err != nil {
+	c.buf, c.at = c.buf[:want], at
+	if got, err := c.file.ReadAt(c.buf, at); got < want && err != nil {
 		c.buf = c.buf[:0]
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("%w at byte %d: %w", errRead, off, err)
+		return nil, fmt.Errorf("%w at byte %d: %w", errRead, at, err)
 	}
-	return c.buf[:n], nil
+	return c.held(off)[:n], nil
+}
+
+// held is what the buffer has from off on.
+func (c *cursor) held(off int64) []byte {
+	if i := off - c.at; i >= 0 && i < int64(len(c.buf)) {
+		return c.buf[i:]
+	}
+	return nil
 }
 
 // peek decodes the frame at off. The frame is valid until the next call.
@@ -66,19 +76,23 @@ func (c *cursor) read(f *frame, off int64) error {
 	if room < frameCRCAt {
 		return errEnd
 	}
-	word, err := c.view(off, 4)
+	b := c.held(off)
+	if len(b) < frameCRCAt {
+		var err error
+		if b, err = c.view(off, frameCRCAt); err != nil {
+			return err
+		}
+	}
+	size, err := frameSize(b, room)
 	if err != nil {
 		return err
 	}
-	size, err := frameSize(word, room)
-	if err != nil {
-		return err
+	if int64(len(b)) < size {
+		if b, err = c.view(off, int(size)); err != nil {
+			return err
+		}
 	}
-	b, err := c.view(off, int(size))
-	if err != nil {
-		return err
-	}
-	return f.decode(b, &c.salt, off, &c.address)
+	return f.decode(b[:size], &c.salt, off, &c.address)
 }
 
 // next decodes the frame under the cursor and moves on. [errEnd] ends the data.
