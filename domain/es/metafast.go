@@ -27,8 +27,8 @@ func (m *Meta) readFlat(b []byte) bool {
 		if !ok || len(rest) < 2 || rest[0] != ':' {
 			return false
 		}
-		var text string
-		if text, b, ok = flatValue(rest[1:]); !ok || !m.set(key, text, rest[1] == '"') {
+		var text []byte
+		if text, b, ok = flatValue(rest[1:]); !ok || !m.set(string(key), text, rest[1] == '"') {
 			return false
 		}
 		if len(b) > 0 {
@@ -42,24 +42,24 @@ func (m *Meta) readFlat(b []byte) bool {
 }
 
 // quoted cuts a text in quotes from the beginning of b.
-func quoted(b []byte) (text string, rest []byte, ok bool) {
+func quoted(b []byte) (text, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '"' {
-		return "", nil, false
+		return nil, nil, false
 	}
 	end := bytes.IndexByte(b[1:], '"')
 	if end < 0 {
-		return "", nil, false
+		return nil, nil, false
 	}
 	for _, c := range b[1 : 1+end] {
 		if c < 0x20 || c >= 0x80 {
-			return "", nil, false
+			return nil, nil, false
 		}
 	}
-	return string(b[1 : 1+end]), b[end+2:], true
+	return b[1 : 1+end], b[end+2:], true
 }
 
 // flatValue cuts a text or a whole number.
-func flatValue(b []byte) (text string, rest []byte, ok bool) {
+func flatValue(b []byte) (text, rest []byte, ok bool) {
 	if b[0] == '"' {
 		return quoted(b)
 	}
@@ -67,13 +67,33 @@ func flatValue(b []byte) (text string, rest []byte, ok bool) {
 	for n < len(b) && b[n] >= '0' && b[n] <= '9' {
 		n++
 	}
-	return string(b[:n]), b[n:], n > 0 && (n == 1 || b[0] != '0')
+	return b[:n], b[n:], n > 0 && (n == 1 || b[0] != '0')
+}
+
+// words are texts of which nearly all events have some.
+var words = func() map[string]string {
+	all := make(map[string]string)
+	for _, a := range []Actor{ActorREST, ActorOperator, ActorPeer, ActorSaga, ActorEffect, ActorExeUnit, ActorChain, ActorImport} {
+		all[string(a)] = string(a)
+	}
+	for _, g := range []Grade{GradeSelf, GradeSigned, GradeSession, GradeClaimed, GradeChainIncluded, GradeChainFinal} {
+		all[string(g)] = string(g)
+	}
+	return all
+}()
+
+// word is string(b).
+func word(b []byte) string {
+	if s, ok := words[string(b)]; ok {
+		return s
+	}
+	return string(b)
 }
 
 // set sets the member of a key and says whether that was possible.
-func (m *Meta) set(key, v string, isText bool) bool {
+func (m *Meta) set(key string, text []byte, isText bool) bool {
 	if key == "cause" || key == "seq" {
-		n, err := strconv.ParseUint(v, 10, 64)
+		n, err := strconv.ParseUint(string(text), 10, 64)
 		if isText || err != nil {
 			return false
 		}
@@ -91,33 +111,33 @@ func (m *Meta) set(key, v string, isText bool) bool {
 	var err error
 	switch key {
 	case "$correlationId":
-		m.Correlation = v
+		m.Correlation = string(text)
 	case "$causationId":
-		if v != "" {
-			m.CausationID, err = ParseID(v)
+		if len(text) > 0 {
+			m.CausationID, err = ParseID(string(text))
 		}
 	case "key":
-		m.Key = v
+		m.Key = string(text)
 	case "actor":
-		m.Actor = Actor(v)
+		m.Actor = Actor(word(text))
 	case "identity":
-		m.Identity = v
+		m.Identity = string(text)
 	case "appKey":
-		m.AppKey = v
+		m.AppKey = string(text)
 	case "session":
-		m.Session = v
+		m.Session = string(text)
 	case "peer":
-		m.Peer = v
+		m.Peer = string(text)
 	case "via":
-		m.Via = v
+		m.Via = string(text)
 	case "sentAt":
-		m.SentAt, err = time.Parse(time.RFC3339Nano, v)
+		m.SentAt, err = time.Parse(time.RFC3339Nano, string(text))
 	case "grade":
-		m.Grade = Grade(v)
+		m.Grade = Grade(word(text))
 	case "node":
-		m.Node = v
+		m.Node = string(text)
 	case "trace":
-		m.Trace = v
+		m.Trace = string(text)
 	default:
 		return false
 	}
