@@ -32,32 +32,28 @@ func decoder[T any](remembers bool) func([]byte) (any, error) {
 	// A fact is read into a place that is used again and copied once, into the
 	// interface that it is returned in.
 	places := sync.Pool{New: func() any { return new(T) }}
-	return func(data []byte) (any, error) {
-		if fact, ok := readWith(read, &places, data, remembers, func(fact *T) any { return *fact }); ok {
+	return func(data []byte) (fact any, err error) {
+		place := places.Get().(*T) //nolint:forcetypeassert // the pool holds nothing else
+		c := cursor{b: data}
+		if remembers {
+			c.memory = memories.Get().(*memory) //nolint:forcetypeassert // as above
+		}
+		ok := read(&c, unsafe.Pointer(place)) && c.i == len(data) //nolint:gosec // the plan was made for T
+		if ok {
+			fact = *place
+		}
+		if remembers {
+			memories.Put(c.memory)
+		}
+		*place = *new(T)
+		places.Put(place)
+		if ok {
 			return fact, nil
 		}
-		var fact T
-		err := json.Unmarshal(data, &fact)
-		return fact, err
+		var slow T
+		err = json.Unmarshal(data, &slow)
+		return slow, err
 	}
-}
-
-func readWith[T any](read plan, places *sync.Pool, data []byte, remembers bool, box func(*T) any) (fact any, ok bool) {
-	place := places.Get().(*T) //nolint:forcetypeassert // the pool holds nothing else
-	c := cursor{b: data}
-	if remembers {
-		c.memory = memories.Get().(*memory) //nolint:forcetypeassert // as above
-		defer memories.Put(c.memory)
-	}
-	defer func() {
-		var zero T
-		*place = zero
-		places.Put(place)
-	}()
-	if !read(&c, unsafe.Pointer(place)) || c.i != len(data) { //nolint:gosec // the plan was made for T
-		return nil, false
-	}
-	return box(place), true
 }
 
 var (
