@@ -56,7 +56,7 @@ func (v *Vault) Seal(_ context.Context, s es.Stream, e *es.NewEvent) error {
 	if err != nil {
 		return err
 	}
-	aead, nonces, err := ciphers(key)
+	aead, nonces, err := ciphers(key, nonceKeySize)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func OpenWith(key []byte, e *es.Event) ([]byte, error) {
 	if len(e.Data) < prefix || e.Data[0] != sealedV1 {
 		return nil, fmt.Errorf("event %d: %w", e.Position, ErrForged)
 	}
-	aead, _, err := ciphers(key)
+	aead, _, err := ciphers(key, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +128,12 @@ func eventKey(subject []byte, id es.ID) ([]byte, error) {
 	return hkdf.Key(sha256.New, subject, id[:], "emet/event/1", 32)
 }
 
-// ciphers splits an event's key into one that encrypts and one that makes nonces.
-func ciphers(key []byte) (cipher.AEAD, []byte, error) {
-	both, err := hkdf.Expand(sha256.New, key, "emet/seal/1", 64)
+const nonceKeySize = 32
+
+// ciphers splits an event's key into one that encrypts and one that makes
+// nonces, of which who only opens needs no bytes.
+func ciphers(key []byte, nonceKey int) (cipher.AEAD, []byte, error) {
+	both, err := hkdf.Expand(sha256.New, key, "emet/seal/1", 32+nonceKey)
 	if err != nil {
 		return nil, nil, err
 	}
