@@ -98,8 +98,8 @@ func foldHot(ctx context.Context, b *bench, l *node.Ledger, _ int) error {
 	if err != nil {
 		return err
 	}
-	took := time.Since(begun).Seconds()
-	b.say("store/replay_hot_per_s", float64(head)/took, "events/s", fmt.Sprintf("streams=%d", streams), fmt.Sprintf("cpu_us_per_event=%.2f", perEvent(processTime()-cpu, head)))
+	took, used := time.Since(begun).Seconds(), processTime()-cpu
+	b.say("store/replay_hot_per_s", float64(head)/took, "events/s", fmt.Sprintf("streams=%d processors=%d", streams, runtime.GOMAXPROCS(0)), fmt.Sprintf("cpu_us_per_event=%.2f", perEvent(used, head)))
 	return nil
 }
 

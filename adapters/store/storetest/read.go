@@ -141,8 +141,10 @@ func lent(t *testing.T, s es.Store) {
 			}
 		}
 	}
-	for range es.Lend(t.Context(), s, 0, es.Filter{}) {
-		break // early
+	for e, err := range es.Lend(t.Context(), s, 0, es.Filter{}) { // left early
+		if err != nil || e.Position == 3 {
+			break
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
