@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emet-node/emet/tests/built"
 )
 
 // process is one program that is started again whenever it dies.
@@ -115,8 +117,8 @@ func (p *process) spawn() (*exec.Cmd, *os.File, error) {
 		return nil, nil, nil
 	}
 	p.lives++
-	cmd := exec.Command(built.emet, p.args...)
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd := exec.Command(built.Faulty.Path(), p.args...)
+	cmd.Env = built.Env(p.env...)
 	if p.fault != nil {
 		if f := p.fault(p.lives); f != "" {
 			cmd.Env = append(cmd.Env, "EMET_FAULT="+f)

@@ -2,22 +2,16 @@ package crash
 
 import (
 	"context"
-	"crypto/sha3"
-	"encoding/hex"
 	"fmt"
 	"math/big"
-	"math/rand/v2"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // world is a chain, a requestor and a provider, each a process.
@@ -34,7 +28,7 @@ type world struct {
 // logs of the processes are kept there for a look.
 func newWorld(t *testing.T, born func(life int) string) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), image: serveGuest(t)}
+	w := &world{dir: t.TempDir(), image: built.Serve(t, built.Echo)}
 	if keep := os.Getenv("CRASH_KEEP"); keep != "" {
 		w.dir = filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "_"))
 		_ = os.RemoveAll(w.dir)
@@ -43,7 +37,7 @@ func newWorld(t *testing.T, born func(life int) string) *world {
 		}
 	}
 	t.Cleanup(w.endUnits)
-	chain := port(t)
+	chain := built.Port(t)
 	w.chain = &process{name: "chain", dir: filepath.Join(w.dir, "chain"), args: []string{
 		"devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", chain), "--network", "hoodi", "-d", filepath.Join(w.dir, "chain"),
 	}}
@@ -75,7 +69,7 @@ func whoIs(ctx context.Context, t *testing.T, p *process) string {
 
 // node prepares a node whose addresses stay the same in all its lives.
 func (w *world) node(t *testing.T, name string, args ...string) *process {
-	rest, peers := port(t), port(t)
+	rest, peers := built.Port(t), built.Port(t)
 	dir := filepath.Join(w.dir, name)
 	return &process{
 		name: name, dir: dir,
@@ -97,58 +91,6 @@ func (p *process) client() *client.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &client.Client{URL: p.words["YAGNA_API_URL"], Key: p.words["YAGNA_APPKEY"], Patience: time.Minute}
-}
-
-var ports struct {
-	sync.Mutex
-	taken map[int]bool
-}
-
-// port is a free one for TCP and UDP, below those that the system hands out, so
-// that nobody takes it while its owner is down.
-func port(t *testing.T) int {
-	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.taken == nil {
-		ports.taken = map[int]bool{}
-	}
-	for range 1000 {
-		n := 20000 + rand.IntN(10000)
-		addr := fmt.Sprintf("127.0.0.1:%d", n)
-		if ports.taken[n] {
-			continue
-		}
-		tcp, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", addr)
-		_ = tcp.Close()
-		if err != nil {
-			continue
-		}
-		_ = udp.Close()
-		ports.taken[n] = true
-		return n
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-// serveGuest serves the guest program and names it as demands do.
-func serveGuest(t *testing.T) string {
-	t.Helper()
-	program, err := os.ReadFile(built.guest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "echo.wasm", time.Time{}, strings.NewReader(string(program)))
-	}))
-	t.Cleanup(s.Close)
-	sum := sha3.Sum256(program)
-	return "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + s.URL + "/echo.wasm"
 }
 
 // ask calls a JSON-RPC method of the chain.

@@ -2,33 +2,15 @@ package e2e
 
 import (
 	"context"
-	"crypto/sha3"
-	"encoding/hex"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/tests/built"
 )
-
-// image serves the guest program and returns its task package.
-func image(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile(built.guest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(built.guest))))
-	t.Cleanup(s.Close)
-	sum := sha3.Sum256(b)
-	return "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + s.URL + "/" + filepath.Base(built.guest)
-}
 
 // deal is a requestor's agreement; the test decides what is accepted.
 type deal struct {
@@ -210,7 +192,7 @@ func TestAnActivityHasItsLimits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	dev := begin(t, nil, "dev", "--port", "0", "--providers", "1", "-d", dir)
-	d := strike(t, dev.client(), wish{image: image(t), budget: "1"})
+	d := strike(t, dev.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	spin := d.exec(guest("spin"))
 	eventually(t, 20*time.Second, "it spins", func() bool {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
 	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // logServer stands in for a KurrentDB.
@@ -52,7 +53,7 @@ func TestADealOverAnotherEngine(t *testing.T) {
 			p := begin(t, []string{"TMPDIR=" + mark}, "dev", "--port", "0", "--providers", "1", "-d", dir, "--store", store)
 			c := p.client()
 			c.Patience = time.Minute
-			d := strike(t, c, wish{image: image(t), budget: "1"})
+			d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1"})
 			d.start()
 			for _, pid := range running(mark) {
 				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emet-node/emet/tests/built"
 )
 
 // finish ends a deal, pays for it, and waits until both sides have the proof.
@@ -65,7 +67,7 @@ func written(t *testing.T, dir, typ string) []map[string]any {
 func TestADealIsProvedToOthers(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
-	d := strike(t, m.requestor.client(), wish{image: image(t), budget: "1"})
+	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	if r := d.do(guest("args", "a secret of the guest")); r[len(r)-1].Result != "Ok" {
 		t.Fatalf("%+v", r)
@@ -119,7 +121,7 @@ func TestARewrittenHistoryIsFoundOut(t *testing.T) {
 			t.Parallel()
 			m := newMarket(t, 1)
 			provider, dir, old := filepath.Join(m.dir, "provider-0"), filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
-			img := image(t)
+			img := built.Serve(t, built.Guest)
 			cosigned := func(n int) func() bool {
 				return func() bool { return len(written(t, provider, "peer.checkpoint_cosigned.v1")) >= n }
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // settledInAllBooks checks that every invoice counts as paid, at the one who
@@ -96,7 +97,7 @@ func TestADemoThatWasCutOffIsNotMixedWithAnother(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	first := perform(t, dir)
 	first.works()
-	other := []string{"demo", "--program", built.render, "--dir", dir, "--width", "64", "--height", "64", "--tiles", "2", "--spp", "1", "--providers", "1"}
+	other := []string{"demo", "--program", built.Render.Path(), "--dir", dir, "--width", "64", "--height", "64", "--tiles", "2", "--spp", "1", "--providers", "1"}
 	emet(t, nil, other...).says(t, 1, "in use by process", "--dir")
 	first.die()
 	emet(t, nil, other...).says(t, 2, "was cut off", "it was for --width 240 --height 160 --spp 20 --tiles 24 --providers 2", "--fresh")

@@ -21,6 +21,7 @@ import (
 	"github.com/emet-node/emet/domain/money"
 	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // show is a run of the demo.
@@ -61,7 +62,7 @@ func perform(t *testing.T, dir string, more ...string) *show {
 		t.Fatal(err)
 	}
 	args := append([]string{
-		"demo", "--program", built.render, "--dir", dir, "--width", "240", "--height", "160", "--tiles", "24", "--spp", "20", "--providers", "2",
+		"demo", "--program", built.Render.Path(), "--dir", dir, "--width", "240", "--height", "160", "--tiles", "24", "--spp", "20", "--providers", "2",
 	}, more...)
 	s := &show{begin(t, []string{"TMPDIR=" + mark}, args...), dir, mark}
 	t.Cleanup(func() {
@@ -186,7 +187,7 @@ func (s *show) paidOnce(r shown) {
 func (s *show) transfers() map[string]*big.Int {
 	t := s.t
 	t.Helper()
-	c := begin(t, nil, "devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--network", "hoodi", "-d", filepath.Join(s.dir, "chain"))
+	c := begin(t, nil, "devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", built.Port(t)), "--network", "hoodi", "-d", filepath.Join(s.dir, "chain"))
 	p, _ := onchain.Network("hoodi")
 	var logs []struct {
 		Topics []string
@@ -291,7 +292,7 @@ func TestTheExportsStayValid(t *testing.T) {
 	p := begin(t, []string{"TMPDIR=" + mark}, "dev", "--port", "0", "--providers", "1")
 	c := p.client()
 	c.Patience = time.Minute
-	d := strike(t, c, wish{image: image(t), budget: "1"})
+	d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	for range 2 {
 		for _, pid := range running(mark) {
@@ -333,7 +334,7 @@ func TestTheExportsStayValid(t *testing.T) {
 func TestARunOutlivesItsNetwork(t *testing.T) {
 	t.Parallel()
 	mark := t.TempDir()
-	p := begin(t, []string{"TMPDIR=" + mark}, "run", "--json", "--", built.guest, "args", "still", "here")
+	p := begin(t, []string{"TMPDIR=" + mark}, "run", "--json", "--", built.Guest.Path(), "args", "still", "here")
 	eventually(t, time.Minute, "it runs:\n"+p.out.String(), func() bool { return strings.Contains(p.out.String(), "Agreement with") })
 	for _, pid := range running(mark) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))

@@ -19,19 +19,20 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // chain starts a development chain at a port of its own.
 func chain(t *testing.T, networks string) *process {
 	t.Helper()
-	return begin(t, nil, "devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--network", networks, "-d", t.TempDir())
+	return begin(t, nil, "devchain", "--listen", fmt.Sprintf("127.0.0.1:%d", built.Port(t)), "--network", networks, "-d", t.TempDir())
 }
 
 // node starts a node that has nothing to do with other nodes.
 func node(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
-	return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(freePort(t)), "EMET_PAYMENT_CYCLE=5s"}, env...), append([]string{
-		"up", "--no-provider", "--export", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", freePort(t)),
+	return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(built.Port(t)), "EMET_PAYMENT_CYCLE=5s"}, env...), append([]string{
+		"up", "--no-provider", "--export", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", built.Port(t)),
 	}, args...)...)
 }
 
@@ -132,7 +133,7 @@ func TestADirectoryHasOneDaemon(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := node(t, dir, nil)
-	r := emet(t, []string{"EMET_NET_LISTEN=" + loopback(freePort(t))}, "up", "--no-provider", "-d", dir, "--listen", "http://127.0.0.1:0")
+	r := emet(t, []string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, "up", "--no-provider", "-d", dir, "--listen", "http://127.0.0.1:0")
 	r.says(t, 1, dir, fmt.Sprint(first.cmd.Process.Pid), "stop the other one", "-d")
 	if r.took > time.Second {
 		t.Errorf("it took %s", r.took)
@@ -167,7 +168,7 @@ func TestADamagedLogIsRefused(t *testing.T) {
 	if err := os.WriteFile(files[0], log, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := emet(t, []string{"EMET_NET_LISTEN=" + loopback(freePort(t))}, "up", "--no-provider", "-d", dir, "--listen", "http://127.0.0.1:0")
+	r := emet(t, []string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, "up", "--no-provider", "-d", dir, "--listen", "http://127.0.0.1:0")
 	r.says(t, 1, filepath.Base(files[0]), "position", "emet store verify", "backup")
 	if now, _ := os.ReadFile(files[0]); !bytes.Equal(now, log) {
 		t.Error("the damaged file was changed")
@@ -250,8 +251,8 @@ func TestADisabledProviderStaysDisabled(t *testing.T) {
 	dir := t.TempDir()
 	up := func(args ...string) *process {
 		t.Helper()
-		return begin(t, []string{"EMET_NET_LISTEN=" + loopback(freePort(t))}, append([]string{
-			"up", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", freePort(t)),
+		return begin(t, []string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, append([]string{
+			"up", "-d", dir, "--listen", fmt.Sprintf("http://127.0.0.1:%d", built.Port(t)),
 		}, args...)...)
 	}
 	state := func(want string) {

@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +16,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // process is a program that runs until it is told or made to end.
@@ -63,8 +61,8 @@ func begin(t *testing.T, env []string, args ...string) *process {
 func (p *process) again() {
 	p.t.Helper()
 	p.said, p.out, p.over = map[string]string{}, &text{}, make(chan struct{})
-	p.cmd = exec.Command(built.emet, p.args...)
-	p.cmd.Env = plainEnv(p.env...)
+	p.cmd = exec.Command(built.Emet.Path(), p.args...)
+	p.cmd.Env = built.Env(p.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Stderr = p.out
 	stdout, err := p.cmd.StdoutPipe()
@@ -179,8 +177,8 @@ type result struct {
 func emet(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), built.emet, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = plainEnv(env...), &out, &errs
+	cmd := exec.CommandContext(t.Context(), built.Emet.Path(), args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = built.Env(env...), &out, &errs
 	began := time.Now()
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -201,26 +199,6 @@ func (r result) says(t *testing.T, code int, pieces ...string) {
 			t.Errorf("it does not say %q:\n%s", p, r.stderr)
 		}
 	}
-}
-
-// freePort is a port that nobody uses, below those that the system hands out.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 1000 {
-		n := 10000 + rand.IntN(10000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n))
-		if err != nil {
-			continue
-		}
-		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n))
-		_ = l.Close()
-		if err == nil {
-			_ = u.Close()
-			return n
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 // running lists the processes that have a text in their command line or

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emet-node/emet/tests/built"
 )
 
 // network returns the variables of a local network that is shared by the
@@ -49,9 +51,9 @@ func TestWhatCannotRunIsToldAtOnce(t *testing.T) {
 		"text":          {[]string{"run", "--", text}, []string{text, "not a WASM program", "GOOS=wasip1"}},
 		"component":     {[]string{"run", "--", component}, []string{component, "component (preview 2)", "WASI preview 1", "wasm32-wasip1"}},
 		"other version": {[]string{"run", "--", newer}, []string{newer, "unknown version 02000000", "version 1"}},
-		"no input":      {[]string{"run", "--in", "/no/such.txt", "--", built.guest}, []string{"--in /no/such.txt", "want a file"}},
-		"bad budget":    {[]string{"run", "--budget", "lots", "--", built.guest}, []string{`--budget "lots"`, "such as 0.5"}},
-		"no budget":     {[]string{"run", "--budget", "0", "--", built.guest}, []string{`--budget "0"`, "above 0"}},
+		"no input":      {[]string{"run", "--in", "/no/such.txt", "--", built.Guest.Path()}, []string{"--in /no/such.txt", "want a file"}},
+		"bad budget":    {[]string{"run", "--budget", "lots", "--", built.Guest.Path()}, []string{`--budget "lots"`, "such as 0.5"}},
+		"no budget":     {[]string{"run", "--budget", "0", "--", built.Guest.Path()}, []string{`--budget "0"`, "above 0"}},
 		"unknown flag":  {[]string{"run", "--sorry"}, []string{"unknown flag: --sorry", "emet run --help"}},
 		"unknown word":  {[]string{"rnu"}, []string{`unknown command "rnu"`}},
 		"bad port":      {[]string{"dev", "--port", "70000"}, []string{"--port 70000", "0 to 65535"}},
@@ -77,7 +79,7 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 	trap := write(t, "trap.wasm", trapping)
 	t.Run("an exit code is passed on", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--", built.guest, "exit", "3")
+		r := emet(t, env, "run", "--", built.Guest.Path(), "exit", "3")
 		r.says(t, 3, "SETTLED")
 	})
 	t.Run("a trap is told", func(t *testing.T) {
@@ -87,7 +89,7 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 	})
 	t.Run("a program that spins is stopped", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--timeout", "8s", "--", built.guest, "spin")
+		r := emet(t, env, "run", "--timeout", "8s", "--", built.Guest.Path(), "spin")
 		r.says(t, 1, "not done after 8s (--timeout)")
 		if r.took > 30*time.Second {
 			t.Errorf("it took %s", r.took)
@@ -96,7 +98,7 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 	t.Run("a file that was not written is missed", func(t *testing.T) {
 		t.Parallel()
 		out := filepath.Join(t.TempDir(), "picture.png")
-		r := emet(t, env, "run", "--out", out, "--", built.guest, "args")
+		r := emet(t, env, "run", "--out", out, "--", built.Guest.Path(), "args")
 		r.says(t, 1, "--out "+out, "picture.png")
 		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
 			t.Errorf("it left %v", left)
@@ -104,7 +106,7 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 	})
 	t.Run("much output arrives whole", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--", built.guest, "out", "100000")
+		r := emet(t, env, "run", "--", built.Guest.Path(), "out", "100000")
 		r.says(t, 0)
 		if n := strings.Count(r.stdout, "\n"); n != 100000 || !strings.HasSuffix(r.stdout, "line 99999\n") {
 			t.Errorf("%d lines, %d bytes", n, len(r.stdout))
@@ -112,32 +114,32 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 	})
 	t.Run("a small budget is told", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--budget", "0.0000001", "--", built.guest, "args")
+		r := emet(t, env, "run", "--budget", "0.0000001", "--", built.Guest.Path(), "args")
 		r.says(t, 1, "--budget", "0.0000001")
 	})
 	t.Run("too large a budget is told", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--budget", "1000000", "--", built.guest, "args")
+		r := emet(t, env, "run", "--budget", "1000000", "--", built.Guest.Path(), "args")
 		r.says(t, 5, "1000000 GLM", "available")
 	})
 	t.Run("an unknown network is told", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, env, "run", "--network", "moon", "--", built.guest, "args")
+		r := emet(t, env, "run", "--network", "moon", "--", built.Guest.Path(), "args")
 		r.says(t, 2, "moon")
 	})
 	t.Run("a wrong key is told", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, []string{env[0], "YAGNA_APPKEY=wrong"}, "run", "--", built.guest, "args")
+		r := emet(t, []string{env[0], "YAGNA_APPKEY=wrong"}, "run", "--", built.Guest.Path(), "args")
 		r.says(t, 5, "YAGNA_APPKEY", "emet app-key list")
 	})
 	t.Run("nobody there is told", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, []string{"YAGNA_API_URL=http://127.0.0.1:1", "YAGNA_APPKEY=any"}, "run", "--", built.guest, "args")
+		r := emet(t, []string{"YAGNA_API_URL=http://127.0.0.1:1", "YAGNA_APPKEY=any"}, "run", "--", built.Guest.Path(), "args")
 		r.says(t, 3, "127.0.0.1:1", "emet up")
 	})
 	t.Run("plain text without colours", func(t *testing.T) {
 		t.Parallel()
-		r := emet(t, append(env, "NO_COLOR=1"), "run", "--", built.guest, "args")
+		r := emet(t, append(env, "NO_COLOR=1"), "run", "--", built.Guest.Path(), "args")
 		r.says(t, 0)
 		if strings.Contains(r.stdout+r.stderr, "\x1b") {
 			t.Errorf("escape sequences: %q", r.stderr)
@@ -169,12 +171,12 @@ func interrupted(t *testing.T, env []string, word string, args ...string) {
 
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	t.Parallel()
-	interrupted(t, nil, "Running on", "run", "--", built.guest, "spin")
+	interrupted(t, nil, "Running on", "run", "--", built.Guest.Path(), "spin")
 }
 
 func TestInterruptedStartLeavesNothing(t *testing.T) {
 	t.Parallel()
-	interrupted(t, nil, "starting a requestor", "run", "--", built.guest, "spin")
+	interrupted(t, nil, "starting a requestor", "run", "--", built.Guest.Path(), "spin")
 }
 
 func TestInterruptedDevLeavesNothing(t *testing.T) {
@@ -184,5 +186,5 @@ func TestInterruptedDevLeavesNothing(t *testing.T) {
 
 func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
-	interrupted(t, nil, "activity", "demo", "--program", built.render, "--dir", filepath.Join(t.TempDir(), "d"), "--tiles", "40", "--spp", "100", "--width", "800", "--height", "600", "--providers", "2")
+	interrupted(t, nil, "activity", "demo", "--program", built.Render.Path(), "--dir", filepath.Join(t.TempDir(), "d"), "--tiles", "40", "--spp", "100", "--width", "800", "--height", "600", "--providers", "2")
 }

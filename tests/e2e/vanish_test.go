@@ -14,6 +14,7 @@ import (
 
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/domain/money"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // market is a chain, a requestor and providers, each a process that can be
@@ -33,8 +34,8 @@ func newMarket(t *testing.T, providers int, env ...string) *market {
 		"EMET_ACTIVITY_ORPHAN_AFTER=20s", "EMET_ACTIVITY_PROVIDER_LOST=3s", "EMET_STORE_SEGMENT_MIB=1",
 	}, env...)
 	up := func(name string, args ...string) *process {
-		return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(freePort(t))}, env...), append([]string{
-			"up", "--export", "--name", name, "-d", filepath.Join(m.dir, name), "--listen", fmt.Sprintf("http://127.0.0.1:%d", freePort(t)),
+		return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, env...), append([]string{
+			"up", "--export", "--name", name, "-d", filepath.Join(m.dir, name), "--listen", fmt.Sprintf("http://127.0.0.1:%d", built.Port(t)),
 		}, args...)...)
 	}
 	m.requestor = up("requestor", "--no-provider")
@@ -83,7 +84,7 @@ func TestAProviderVanishes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMarket(t, 2)
-			c, img := m.requestor.client(), image(t)
+			c, img := m.requestor.client(), built.Serve(t, built.Guest)
 			d := strike(t, c, wish{image: img, budget: "1"})
 			d.start()
 			lost := m.of(t, d.provider)
@@ -147,7 +148,7 @@ func TestARequestorVanishes(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
 	c, provider := m.requestor.client(), m.providers[0]
-	d := strike(t, c, wish{image: image(t), budget: "1", accept: 6, notes: 6})
+	d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1", accept: 6, notes: 6})
 	d.start()
 	d.exec(guest("spin"))
 	d.acceptNote()
@@ -188,7 +189,7 @@ func TestARequestorVanishes(t *testing.T) {
 	if id := d.bill(time.Minute); id != invoices[0].InvoiceID {
 		t.Errorf("another invoice came: %s", id)
 	}
-	next := strike(t, d.c, wish{image: image(t), budget: "1"}) // the slot is free
+	next := strike(t, d.c, wish{image: built.Serve(t, built.Guest), budget: "1"}) // the slot is free
 	if state, _ := next.state(d.c); state != "Approved" {
 		t.Errorf("the next agreement is %s", state)
 	}
@@ -198,7 +199,7 @@ func TestARequestorVanishes(t *testing.T) {
 func TestARequestorThatAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
-	d := strike(t, m.requestor.client(), wish{image: image(t), budget: "1", accept: 5, notes: 1})
+	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1", accept: 5, notes: 1})
 	d.start()
 	spin := d.exec(guest("spin"))
 	var reason string
@@ -221,7 +222,7 @@ func TestARequestorThatAcceptsNothing(t *testing.T) {
 func TestAnIdleAgreementEnds(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1, "EMET_PROVIDER_IDLE_AGREEMENT=2s")
-	d := strike(t, m.requestor.client(), wish{image: image(t), budget: "1"})
+	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	var reason string
 	eventually(t, 20*time.Second, "the agreement is ended", func() bool {
 		var state string
@@ -238,7 +239,7 @@ func TestAnIdleAgreementEnds(t *testing.T) {
 func TestThePictureGetsDone(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
-	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=3s"}, "demo", "--program", built.render, "--dir", dir, "--json", "--no-restart",
+	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=3s"}, "demo", "--program", built.Render.Path(), "--dir", dir, "--json", "--no-restart",
 		"--width", "240", "--height", "160", "--tiles", "30", "--spp", "20", "--providers", "2")
 	var victim int
 	eventually(t, time.Minute, "the first provider works:\n"+p.out.String(), func() bool {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // daemon is `emet dev` as a process of its own.
@@ -37,8 +38,8 @@ type daemon struct {
 func startDaemon(t *testing.T) *daemon {
 	t.Helper()
 	d := &daemon{dir: filepath.Join(t.TempDir(), "data"), stderr: &journal{}}
-	cmd := exec.Command(built.emet, "dev", "--port", "0", "-d", d.dir)
-	cmd.Env = append(os.Environ(), "EMET_LOG_LEVEL=debug", "XDG_DATA_HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir())
+	cmd := exec.Command(built.Emet.Path(), "dev", "--port", "0", "-d", d.dir)
+	cmd.Env = built.Env("EMET_LOG_LEVEL=debug", "XDG_DATA_HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir())
 	cmd.Stderr = d.stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -79,7 +80,7 @@ func startDaemon(t *testing.T) *daemon {
 func (d *daemon) relatives() (pids []string) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range stats {
-		if b, err := os.ReadFile(f); err == nil && bytes.HasPrefix(b, []byte(built.emet)) {
+		if b, err := os.ReadFile(f); err == nil && bytes.HasPrefix(b, []byte(built.Emet.Path())) {
 			pids = append(pids, filepath.Base(filepath.Dir(f)))
 		}
 	}
@@ -101,7 +102,7 @@ func TestSecretsStayAtHome(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	c := &client.Client{URL: d.url, Key: d.key}
-	pool, err := rent.Open(ctx, c, "canary", rent.Wish{Image: serveGuest(t, ""), Budget: "1", Lifetime: 10 * time.Minute}, nil)
+	pool, err := rent.Open(ctx, c, "canary", rent.Wish{Image: built.Serve(t, built.Echo), Budget: "1", Lifetime: 10 * time.Minute}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestSecretsStayAtHome(t *testing.T) {
 	if _, err := m.Do(ctx, rent.Run("echo", append([]string{arg}, slices.Repeat([]string{large}, 3000)...), nil)); err != nil {
 		t.Fatal(err)
 	}
-	from := strings.Replace(strings.SplitN(serveGuest(t, "user:"+url+"@"), ":", 4)[3], "echo.wasm", "echo.wasm?token="+url, 1)
+	from := strings.Replace(strings.SplitN(built.Serve(t, built.Echo), ":", 4)[3], "://", "://user:"+url+"@", 1) + "?token=" + url
 	if _, err := m.Do(ctx, rent.Transfer(from, "container:"+rent.In+"/file")); err != nil {
 		t.Logf("transfer: %v", err)
 	}

@@ -3,13 +3,9 @@ package hostile
 import (
 	"bytes"
 	"context"
-	"crypto/sha3"
-	"encoding/hex"
 	"errors"
 	"iter"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -24,6 +20,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/provider/agent"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // network names the libp2p network of these tests.
@@ -70,7 +67,7 @@ func newWorld(t *testing.T, urls func(map[string]string) map[string]string) *wor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = chain.Close() })
-	w := &world{chain: chain, image: serveGuest(t, "")}
+	w := &world{chain: chain, image: built.Serve(t, built.Echo)}
 	at := chain.URLs()
 	if urls != nil {
 		at = urls(at)
@@ -99,7 +96,7 @@ func start(t *testing.T, rpc string, bootstrap []string, sells *node.Provider) *
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	n, err := node.Open(ctx, node.Options{
 		Dir: m.dir, Version: "test", Logger: slog.New(slog.NewTextHandler(m.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		SegmentBytes: 4 << 20, Program: built.emet, Listen: "127.0.0.1:0",
+		SegmentBytes: 4 << 20, Program: built.Emet.Path(), Listen: "127.0.0.1:0",
 		Net:        node.Network{Name: network, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Bootstrap: bootstrap},
 		Identities: []node.Identity{id}, Chains: map[string][]string{"hoodi": {rpc}}, DefaultNetwork: "hoodi",
 		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 10 * time.Minute, Unresponsive: 5 * time.Second,
@@ -168,22 +165,6 @@ func (m *member) wroteFor(t *testing.T, since es.Position, who identity.NodeID) 
 		}
 	}
 	return types
-}
-
-// serveGuest serves the guest program and names it as demands do.
-func serveGuest(t *testing.T, userinfo string) string {
-	t.Helper()
-	program, err := os.ReadFile(built.guest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "echo.wasm", time.Time{}, bytes.NewReader(program))
-	}))
-	t.Cleanup(s.Close)
-	sum := sha3.Sum256(program)
-	url := strings.Replace(s.URL, "://", "://"+userinfo, 1)
-	return "hash:sha3:" + hex.EncodeToString(sum[:]) + ":" + url + "/echo.wasm"
 }
 
 // deal makes an honest deal: rented, used and paid. It returns how long it

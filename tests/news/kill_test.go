@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,27 +25,10 @@ import (
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/projections/news"
+	"github.com/emet-node/emet/tests/built"
 )
 
-// program is the binary under test, built once.
-var program string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "emet-news-")
-	if err != nil {
-		panic(err)
-	}
-	program = filepath.Join(dir, "emet")
-	build := exec.Command("go", "build", "-o", program, "github.com/emet-node/emet/cmd/emet")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build emet: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { built.Main(m, built.Emet) }
 
 // lives is a node that is killed and started again on one directory.
 type lives struct {
@@ -59,15 +41,9 @@ type lives struct {
 
 func newLives(t *testing.T) *lives {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
 	home := t.TempDir()
-	n := &lives{t: t, dir: filepath.Join(home, "n"), addr: addr}
-	n.env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_RUNTIME_DIR="+filepath.Join(home, "run"),
+	n := &lives{t: t, dir: filepath.Join(home, "n"), addr: fmt.Sprintf("127.0.0.1:%d", built.Port(t))}
+	n.env = built.Env("HOME="+home, "XDG_DATA_HOME="+home, "XDG_RUNTIME_DIR="+filepath.Join(home, "run"),
 		"EMET_WEBHOOK_ALLOW=127.0.0.1", "EMET_LOG_LEVEL=error")
 	t.Cleanup(n.kill)
 	return n
@@ -76,7 +52,7 @@ func newLives(t *testing.T) *lives {
 // start starts the node and returns when it is ready.
 func (n *lives) start() {
 	n.t.Helper()
-	cmd := exec.Command(program, "up", "-d", n.dir, "--no-provider", "--export", "--listen", n.addr, "--net-listen", "/ip4/127.0.0.1/tcp/0")
+	cmd := exec.Command(built.Emet.Path(), "up", "-d", n.dir, "--no-provider", "--export", "--listen", n.addr, "--net-listen", "/ip4/127.0.0.1/tcp/0")
 	cmd.Env, cmd.Stderr = n.env, os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -109,7 +85,7 @@ func (n *lives) kill() {
 // emet runs a command against the node.
 func (n *lives) emet(args ...string) []byte {
 	n.t.Helper()
-	cmd := exec.Command(program, append(args, "-d", n.dir)...)
+	cmd := exec.Command(built.Emet.Path(), append(args, "-d", n.dir)...)
 	cmd.Env, cmd.Stderr = n.env, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/emet-node/emet/tests/built"
 )
 
 func deadline() (context.Context, context.CancelFunc) {
@@ -28,7 +30,7 @@ func examples(ts *testscript.TestScript, neg bool, _ []string) {
 }
 
 func help(ts *testscript.TestScript, path []string) (n int) {
-	out, err := exec.Command(program, append(path, "--help")...).CombinedOutput()
+	out, err := exec.Command(built.Emet.Path(), append(path, "--help")...).CombinedOutput()
 	text := string(out)
 	name := "emet " + strings.Join(path, " ")
 	if err != nil {

@@ -3,8 +3,6 @@ package scripts
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,36 +15,20 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/emet-node/emet/cmd/emet/keep"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/projections/story/storytest"
+	"github.com/emet-node/emet/tests/built"
 )
 
-// program is the binary under test, built once.
-var program string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "emet-scripts-")
-	if err != nil {
-		panic(err)
-	}
-	program = filepath.Join(dir, "emet")
-	build := exec.Command("go", "build", "-o", program, "github.com/emet-node/emet/cmd/emet")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build emet: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { built.Main(m, built.Emet) }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("PATH", filepath.Dir(built.Emet.Path())+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "share"))
 			e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "run"))
@@ -172,10 +154,9 @@ func freeport(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: freeport name")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := keep.Ports(1)
 	ts.Check(err)
-	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-	ts.Check(l.Close())
+	ts.Setenv(args[0], strconv.Itoa(ports[0]))
 }
 
 // exits CODE COMMAND… runs a command that must end with that code.

@@ -1,6 +1,7 @@
 package exeunittest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha3"
 	"errors"
@@ -21,7 +22,9 @@ const Limit = 2 * time.Minute
 // Serve publishes an image on loopback and gives the reference to it.
 func Serve(t testing.TB, name string, image []byte) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(image) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(image))
+	}))
 	t.Cleanup(s.Close)
 	return fmt.Sprintf("hash:sha3:%x:%s/%s", sha3.Sum224(image), s.URL, name)
 }

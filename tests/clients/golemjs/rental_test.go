@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,10 +17,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emet-node/emet/adapters/exeunit/exeunittest"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // guest is a program for the WASM runtime that does what its first argument
@@ -77,13 +78,7 @@ func image(t *testing.T) (url, hash string) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "main.go"), guest)
 	write(t, filepath.Join(dir, "go.mod"), "module guest\n\ngo 1.26\n")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", "app.wasm", ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the guest: %v: %s", err, out)
-	}
-	program, err := os.ReadFile(filepath.Join(dir, "app.wasm"))
+	program, err := exeunittest.Compile(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,30 +114,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// emet is the program under test: built, unless EMET_BINARY names one.
-var emet = sync.OnceValues(func() (string, error) {
-	if binary := os.Getenv("EMET_BINARY"); binary != "" {
-		return binary, nil
-	}
-	dir, err := os.MkdirTemp("", "emet-binary-*")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "emet")
-	out, err := exec.Command("go", "build", "-o", binary, "github.com/emet-node/emet/cmd/emet").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build emet: %w: %s", err, out)
-	}
-	return binary, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := emet(); err == nil && os.Getenv("EMET_BINARY") == "" {
-		_ = os.RemoveAll(filepath.Dir(binary))
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { built.Main(m, built.Emet) }
 
 // network starts `emet dev` and returns what clients need to know of it.
 func network(t *testing.T) Node {
@@ -155,12 +127,8 @@ func network(t *testing.T) Node {
 // "name value". It ends with the test.
 func start(t *testing.T, name string, env []string, args ...string) map[string]string {
 	t.Helper()
-	binary, err := emet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := exec.Command(built.Emet.Path(), args...)
+	cmd.Env = built.Env(env...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
