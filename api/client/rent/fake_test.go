@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,9 +23,10 @@ type node struct {
 
 	mu         sync.Mutex
 	changed    chan struct{}
-	offers     bool // the provider has an offer: every demand sees it once
-	broken     bool // activities cannot be created
-	silent     bool // approvals do not arrive
+	offers     bool          // the provider has an offer: every demand sees it once
+	broken     bool          // activities cannot be created
+	silent     bool          // approvals do not arrive
+	settling   time.Duration // so long a pending agreement can be neither approved nor cancelled; then it is approved
 	demands    []time.Time
 	gone       map[string]bool // demands
 	inbox      map[string][]client.Proposal
@@ -237,7 +239,16 @@ func (n *node) list(r *http.Request) (int, any) {
 func (n *node) show(r *http.Request) (int, any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return 200, n.find(r.PathValue("id")).Agreement
+	d := n.find(r.PathValue("id"))
+	n.settleLocked(d)
+	return 200, d.Agreement
+}
+
+// settleLocked lets the approval of a pending agreement count when it is time.
+func (n *node) settleLocked(d *deal) {
+	if n.settling > 0 && d.State == "Pending" && time.Since(d.at) >= n.settling {
+		d.State, d.Approved = "Approved", "2026-01-01T00:00:00Z"
+	}
 }
 
 func (n *node) confirm(r *http.Request) (int, any) {
@@ -263,8 +274,13 @@ func (n *node) end(state string) func(r *http.Request) (int, any) {
 	return func(r *http.Request) (int, any) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
+		d := n.find(r.PathValue("id"))
+		n.settleLocked(d)
+		if may := map[string][]string{"Cancelled": {"Proposal", "Pending"}, "Terminated": {"Approved"}}[state]; !slices.Contains(may, d.State) || n.settling > 0 && d.State == "Pending" {
+			return 410, map[string]string{"message": "it is " + d.State}
+		}
 		n.noteLocked(r)
-		n.find(r.PathValue("id")).State = state
+		d.State = state
 		return 200, nil
 	}
 }

@@ -52,6 +52,7 @@ type Pool struct {
 	since      time.Time // bills from then on
 
 	drafts chan draft
+	life   context.Context // ends with the pool
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -115,7 +116,7 @@ func (p *Pool) open(ctx context.Context) (*Pool, error) {
 		return nil, err
 	}
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
+	p.life, p.stop = bg, stop
 	open := slices.DeleteFunc(slices.Clone(p.order), func(d *Deal) bool { return d.over })
 	for _, d := range open {
 		p.wg.Go(func() { p.endOld(bg, d) })
@@ -383,7 +384,9 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 		err = p.c.WaitApproval(ctx, id, 15*time.Second)
 	}
 	if err != nil {
-		p.back(ctx, id)
+		if p.back(ctx, id) == "" {
+			p.wg.Go(func() { p.end(p.life, id, notApproved) })
+		}
 		return nil, err
 	}
 	p.mu.Lock()
@@ -398,14 +401,43 @@ func (p *Pool) sign(ctx context.Context, d draft) (*Machine, error) {
 	return m, nil
 }
 
+const notApproved = "not approved in time"
+
 // back withdraws from an agreement of which it is not known whether the
-// provider approved it.
-func (p *Pool) back(ctx context.Context, agreement string) {
+// provider approved it, and returns the state that it came to, "" when that
+// took too long.
+func (p *Pool) back(ctx context.Context, agreement string) (state string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if p.c.Cancel(ctx, agreement, "not approved in time") != nil {
-		_ = p.c.Terminate(ctx, agreement, "not approved in time")
+	return p.end(ctx, agreement, notApproved)
+}
+
+// end ends an agreement, whatever its state, and returns the state that it came
+// to, "" when ctx ended before. While the nodes settle between them whether it
+// is approved it can be neither cancelled nor terminated.
+func (p *Pool) end(ctx context.Context, agreement, why string) (state string) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		a, err := p.c.Agreement(ctx, agreement)
+		switch {
+		case err != nil:
+		case !isOpen(a.State):
+			return a.State
+		case a.State == "Approved":
+			if p.c.Terminate(ctx, agreement, why) == nil {
+				return "Terminated"
+			}
+		case p.c.Cancel(ctx, agreement, why) == nil:
+			return "Cancelled"
+		}
+		if pause(ctx, wait); ctx.Err() != nil {
+			return ""
+		}
 	}
+}
+
+// isOpen says whether an agreement in a state is still to be ended.
+func isOpen(state string) bool {
+	return state == "Proposal" || state == "Pending" || state == "Approved"
 }
 
 // Deals lists the agreements in the order they were made.

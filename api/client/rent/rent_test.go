@@ -143,6 +143,61 @@ func TestTheBillOfAnAgreementWhoseApprovalWasLost(t *testing.T) {
 	})
 }
 
+// While the nodes settle whether an agreement is approved, it cannot be ended.
+// It is ended when that is settled, however long it takes.
+func TestAnAgreementThatIsApprovedTooLateIsEnded(t *testing.T) {
+	t.Parallel()
+	for _, settling := range []time.Duration{3 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t)
+			n.offers, n.silent, n.settling = true, true, settling
+			p := opened(t, n)
+			defer p.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if m, err := p.Rent(ctx); m != nil || err == nil {
+				t.Fatal(m, err)
+			}
+			time.Sleep(settling) // fake
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if s := n.agreements[0].State; s != "Terminated" {
+				t.Errorf("it is %s", s)
+			}
+		})
+	}
+}
+
+// What was being approved when the session was cut off is a deal: it is ended
+// and its bill is paid. What had only got a date of approval is none.
+func TestASessionThatWasCutOffWhileItsAgreementsWereApproved(t *testing.T) {
+	t.Parallel()
+	for _, settling := range []time.Duration{3 * time.Second, 12 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t)
+			n.settling = settling
+			n.dealLocked("late", "Pending", "old").Approved = "2026-01-01T00:00:00Z"
+			n.dealLocked("withdrawn", "Cancelled", "old").Approved = "2026-01-01T00:00:00Z"
+			p, err := Resume(t.Context(), n.client(), "old", wish, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(settling) // fake
+			n.bills("late", "RECEIVED")
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := p.AwaitLost(ctx); err != nil {
+				t.Error(err)
+			}
+			deals := p.Deals()
+			p.Close()
+			if len(deals) != 1 || deals[0].Agreement != "late" || deals[0].Status != "ACCEPTED" || n.find("late").State != "Terminated" {
+				t.Errorf("%s: %+v", n.find("late").State, deals)
+			}
+		})
+	}
+}
+
 func TestASessionThatWasCutOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

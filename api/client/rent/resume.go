@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,15 +36,14 @@ func (p *Pool) recall(ctx context.Context, id string) error {
 		return err
 	}
 	if a.State == "Pending" { // nobody waits for its approval any more
-		p.back(ctx, id)
-		if a, err = p.c.Agreement(ctx, id); err != nil {
-			return err
+		if state := p.back(ctx, id); state != "" {
+			a.State = state
 		}
 	}
-	deal := &Deal{Agreement: id, Provider: a.Offer.Provider, Name: nameIn(a.Offer.Properties, a.Offer.Provider), over: a.State != "Approved"}
+	deal := &Deal{Agreement: id, Provider: a.Offer.Provider, Name: nameIn(a.Offer.Properties, a.Offer.Provider), over: !isOpen(a.State)}
 	_ = json.Unmarshal(a.Offer.Properties["golem.com.usage.vector"], &deal.Counters)
 	p.deals[id] = deal
-	if a.Approved == "" {
+	if deal.over && a.State != "Terminated" {
 		return nil // it may be billed all the same, if its approval was lost
 	}
 	if deal.Activity, err = p.activity(ctx, id); err != nil {
@@ -77,14 +76,19 @@ func (p *Pool) endOld(ctx context.Context, old *Deal) {
 		_ = p.c.DestroyActivity(ctx, id, 5*time.Second)
 	}
 	usage := p.usage(ctx, id)
-	err := insist(ctx, func() error { return p.c.Terminate(ctx, old.Agreement, why) })
+	state := p.end(ctx, old.Agreement, why)
 	if id == "" { // one may have been asked for, and become known since
 		id, _ = p.activity(ctx, old.Agreement)
 	}
 	p.mu.Lock()
-	old.Activity, old.Lost, old.over = id, true, err == nil || client.StatusOf(err) == http.StatusGone
+	old.Activity, old.Lost, old.over = id, true, state != ""
 	if len(usage) > 0 {
 		old.Usage = usage
+	}
+	if old.over && state != "Terminated" { // it was never approved
+		p.order = slices.DeleteFunc(p.order, func(d *Deal) bool { return d == old })
+		close(p.bills)
+		p.bills = make(chan struct{})
 	}
 	p.mu.Unlock()
 	p.watch(News{What: "ended", Provider: old.Name, Agreement: old.Agreement, Activity: id, Detail: why})
