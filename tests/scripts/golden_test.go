@@ -17,12 +17,13 @@ var varying = regexp.MustCompile(`"20(?:2[6-9]|[3-9]\d)-\d\d-\d\dT[0-9:.]+Z?"|"(
 // machine is what depends on the machine and its speed.
 var machine = regexp.MustCompile(`"(architecture|cores|frames|offsetUs)": ("[^"]*"|[0-9.]+)`)
 
-// golden NAME: the JSON on standard output is that of testdata/golden/NAME.json
-// but for moments of this run and what follows from them, which are numbered in
-// the order in which they appear.
+// golden NAME MEMBER…: the JSON on standard output is that of
+// testdata/golden/NAME.json but for moments of this run and what follows from
+// them, which are numbered in the order in which they appear, and the values of
+// the members that are named: numbers, texts of numbers, and lists of those.
 func golden(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: golden name")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: golden name member...")
 	}
 	known := map[string]string{}
 	have := varying.ReplaceAllStringFunc(ts.ReadFile("stdout"), func(s string) string {
@@ -42,6 +43,10 @@ func golden(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	have = strings.ReplaceAll(have, ts.MkAbs("."), "<dir>")
 	have = machine.ReplaceAllString(have, `"$1": "<machine>"`)
+	for _, member := range args[1:] {
+		measured := regexp.MustCompile(`"` + member + `": ("?[0-9][0-9.]*"?|\[(\s*"?[0-9][0-9.]*"?,?)+\s*\])`)
+		have = measured.ReplaceAllString(have, `"`+member+`": "<measured>"`)
+	}
 	path := filepath.Join(filepath.Dir(shapes), "golden", args[0]+".json")
 	if os.Getenv("UPDATE_SHAPES") != "" {
 		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))

@@ -21,7 +21,7 @@ import (
 	"github.com/emet-node/emet/tests/built"
 )
 
-func TestMain(m *testing.M) { built.Main(m, built.Emet) }
+func TestMain(m *testing.M) { built.Main(m, built.Emet, built.Echo, built.Render) }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			for name, value := range map[string]string{
 				"BUYER": string(storytest.Buyer), "SELLER": string(storytest.Seller), "AGREEMENT": storytest.First.Agreement, "OTHER": storytest.Second.Agreement,
 				"ACTIVITY": storytest.First.Activity, "INVOICE": storytest.First.Invoice, "ALLOCATION": storytest.Allocation, "TX": storytest.TxHash,
+				"ECHO": built.Echo.Path(), "RENDER": built.Render.Path(),
 			} {
 				e.Setenv(name, value)
 			}
