@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -338,12 +341,41 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 	if err := l.printTable(w); err != nil {
 		return err
 	}
-	requestor := filepath.Join(d.dir, "requestor")
 	fmt.Fprintf(w, "\nThe picture: %s (%d × %d, %d tiles, %.1f s in all)\n\nLook further:\n", d.out, d.width, d.height, len(d.parts), took.Seconds())
-	fmt.Fprintf(w, "  bin/emet log story -d %s %s\n", requestor, short(deals[0].Agreement, 64))
-	fmt.Fprintf(w, "  bin/emet money status -d %s\n", requestor)
-	fmt.Fprintf(w, "  bin/emet store verify -d %s\n", requestor)
+	look := deals[max(0, slices.IndexFunc(deals, func(d rent.Deal) bool { return d.Tx != "" }))]
+	for _, line := range d.further(look) {
+		fmt.Fprintln(w, "  "+line)
+	}
 	return nil
+}
+
+// further are commands that show more of what happened, as a shell takes them.
+func (d *demo) further(deal rent.Deal) (lines []string) {
+	requestor := filepath.Join(d.dir, "requestor")
+	for _, words := range [][]string{
+		{"log", "story", "-d", requestor, deal.Agreement},
+		{"why", "-d", requestor, cmp.Or(deal.Invoice, deal.Agreement)},
+		{"money", "status", "-d", requestor},
+		{"store", "verify", "-d", requestor},
+		{"evidence", "create", "-d", requestor, deal.Agreement, "--no-chain", "-o", filepath.Join(d.dir, "deal.dossier")},
+	} {
+		for i, w := range words {
+			words[i] = quoted(w)
+		}
+		lines = append(lines, quoted(os.Args[0])+" "+strings.Join(words, " "))
+	}
+	return lines
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:,=@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func statusOf(d rent.Deal) string {

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -134,6 +135,28 @@ func TestADemoThatWasCutOffIsNotMixedWithAnother(t *testing.T) {
 	}
 	if owed.Sign() <= 0 || owed.Cmp(&paid) != 0 {
 		t.Errorf("%s wei were billed, %s paid", &owed, &paid)
+	}
+}
+
+// TestTheDemoSaysWhereToLookFurther runs what a demo proposes at its end, as it
+// stands there.
+func TestTheDemoSaysWhereToLookFurther(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "it's a demo")
+	r := emet(t, nil, "demo", "--program", built.Render.Path(), "--dir", dir, "--width", "64", "--height", "64", "--tiles", "2", "--spp", "1", "--providers", "1")
+	r.says(t, 0)
+	_, text, _ := strings.Cut(r.stdout, "Look further:\n")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	want := []string{"bill.settled.v1", "Nothing of this story is open", "erc20-hoodi-tglm", "are as they were written", "deal.dossier: "}
+	if len(lines) != len(want) {
+		t.Fatalf("it proposes:\n%s", text)
+	}
+	for i, line := range lines {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+		cmd.Env = built.Env()
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want[i]) {
+			t.Errorf("%s: %v, it does not say %q:\n%s", line, err, want[i], out)
+		}
 	}
 }
 
