@@ -159,7 +159,7 @@ func (s *Server) refusal(from peer.Caller, kind string, err error) error {
 		return r
 	}
 	s.log.Warn("a request of a peer failed", "peer", from.Node, "kind", kind, "error", err)
-	return peer.Refuse(peer.Internal, "%s could not be handled; the node's log says why", kind)
+	return peer.Trouble("%s could not be handled; the node's log says why", kind)
 }
 
 func unreadable(err error) error {
@@ -214,7 +214,7 @@ func (m *memory) settle(k seenKey, a *answer, reply peer.Message, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a.reply, a.err = reply, err
-	if r := new(peer.Refusal); errors.As(err, &r) && (r.Code == peer.Internal || r.Code == peer.Busy) {
+	if r := new(peer.Refusal); errors.As(err, &r) && r.MayPass() {
 		a.forgotten = true
 		if m.byKey[k] == a {
 			delete(m.byKey, k)

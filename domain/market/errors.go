@@ -94,7 +94,7 @@ func CheckMaxEvents(n int) error {
 }
 
 // Refusal turns an error of the market's rules into what a peer is told.
-// Errors of other kinds become [peer.Internal] without their text.
+// Errors of other kinds become [peer.Trouble] without their text.
 func Refusal(err error) error {
 	var state *StateError
 	if errors.As(err, &state) {
@@ -105,7 +105,7 @@ func Refusal(err error) error {
 			return &peer.Refusal{Code: c.code, Text: err.Error()}
 		}
 	}
-	return &peer.Refusal{Code: peer.Internal, Text: "internal error"}
+	return peer.Trouble("internal error")
 }
 
 var refusalCodes = []struct {

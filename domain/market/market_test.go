@@ -121,6 +121,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v: %+v", c.err, f)
 		}
 	}
+	if no := new(peer.Refusal); !errors.As(market.Refusal(errors.New("disk")), &no) || !no.Passing() {
+		t.Errorf("what is no refusal of the rules may pass: %+v", no)
+	}
 	if market.FailureOf(nil).Failed() || market.FailureOf(peer.ErrNoAnswer).Code != market.NoAnswer || market.FailureOf(peer.ErrUnreachable).Code != market.Unreachable {
 		t.Error("failures")
 	}

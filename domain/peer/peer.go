@@ -36,7 +36,7 @@ type Caller struct {
 }
 
 // Handler answers requests of other nodes. It returns a *Refusal for what the
-// caller may not or cannot do; other errors reach the caller as Internal.
+// caller may not or cannot do; other errors reach the caller as [Trouble].
 type Handler interface {
 	HandleCall(ctx context.Context, from Caller, m Message) (Message, error)
 	// HandleStream answers with any number of messages. The sequence ends with
@@ -57,7 +57,8 @@ const (
 	Duplicate    Code = "duplicate" // e.g. already countered
 	Busy         Code = "busy"      // try again after RetryAfter
 	Unsupported  Code = "unsupported"
-	Internal     Code = "internal"
+	Failed       Code = "failed"   // it was tried and came to nothing; asking again changes nothing
+	Internal     Code = "internal" // trouble at the other node, see [Refusal.Passing]
 )
 
 // Refusal is the other node's no.
@@ -74,6 +75,23 @@ func (r *Refusal) Error() string { return fmt.Sprintf("peer refused (%s): %s", r
 func Refuse(code Code, format string, args ...any) error {
 	return &Refusal{Code: code, Text: fmt.Sprintf(format, args...)}
 }
+
+// Trouble is the refusal of a node that cannot answer for reasons of its own
+// and may be able to when it is asked again.
+func Trouble(format string, args ...any) error {
+	return &Refusal{Code: Internal, RetryAfter: time.Second, Text: fmt.Sprintf(format, args...)}
+}
+
+// Passing says that by the other node's word asking again may help: it is
+// busy, or in [Trouble].
+func (r *Refusal) Passing() bool {
+	return r.Code == Busy || r.Code == Internal && r.RetryAfter > 0
+}
+
+// MayPass says that asking again may help, for all that is known. Nodes of
+// before [Failed] say Internal without a time both for trouble that passes and
+// for what failed for good.
+func (r *Refusal) MayPass() bool { return r.Code == Busy || r.Code == Internal }
 
 // Errors of a transport.
 var (

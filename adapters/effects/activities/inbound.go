@@ -78,7 +78,7 @@ func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateAc
 	s, err := in.Activities.Await(wait, id, activity.State.Settled)
 	switch {
 	case s.Settled() && (s.Ended || s.Failure != ""):
-		return nil, peer.Refuse(peer.Internal, "Activity %s was abruptly terminated. Reason: %s, message: %s", m.RequestID, or(s.Reason, "<unspecified>"), or(s.Failure+s.ErrorMessage, "<none>"))
+		return nil, peer.Refuse(peer.Failed, "Activity %s was abruptly terminated. Reason: %s, message: %s", m.RequestID, or(s.Reason, "<unspecified>"), or(s.Failure+s.ErrorMessage, "<none>"))
 	case err != nil && ctx.Err() == nil:
 		return nil, peer.Refuse(peer.Busy, "the exe-unit of activity %s is not ready yet", m.RequestID)
 	case err != nil:
@@ -242,7 +242,7 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 		}
 		_, _ = in.Batches.Do(ctx, id, batch.Close{At: time.Now().UTC(), By: effects.Own(), Message: err.Error(), Outcome: batch.Aborted},
 			es.Meta{Key: m.BatchID + "/refused", Correlation: s.AgreementID, Actor: es.ActorEffect, Grade: es.GradeSelf})
-		return nil, peer.Refuse(peer.Internal, "%v", err)
+		return nil, peer.Refuse(peer.Failed, "%v", err)
 	}
 	return peer.Ack{}, nil
 }
@@ -252,7 +252,7 @@ func noUnit(err error) error {
 	if errors.Is(err, errNotYet) {
 		return peer.Refuse(peer.Busy, "%v", err)
 	}
-	return peer.Refuse(peer.Internal, "%v", err)
+	return peer.Refuse(peer.Failed, "%v", err)
 }
 
 // follow streams the facts of a batch from one on, until it is closed. Both
@@ -376,5 +376,5 @@ func refusal(err error) error {
 		errors.Is(err, dactivity.ErrID), errors.Is(err, batch.ErrScript):
 		return peer.Refuse(peer.BadRequest, "%v", err)
 	}
-	return peer.Refuse(peer.Internal, "%v", err)
+	return peer.Trouble("%v", err)
 }

@@ -55,7 +55,7 @@ func (r *Requestor) Create(ctx context.Context, a effects.Attempt) (effects.Outc
 	if err == nil {
 		return order(activity.ConfirmCreation{By: effects.Own(), ProviderID: got.ActivityID}), nil
 	}
-	if no, ok := effects.RefusalOf(err); ok && no.Code != peer.Busy {
+	if no, ok := effects.RefusalOf(err); ok && !no.Passing() {
 		return order(activity.FailCreation{By: effects.Own(), Code: string(no.Code), Message: no.Text}), nil
 	}
 	return effects.Outcome{}, &effects.RetryAfter{In: retrySoon, Err: err}
@@ -123,7 +123,7 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 	if err == nil {
 		return order(batch.ConfirmExec{By: effects.Own()}), nil
 	}
-	if no, ok := effects.RefusalOf(err); ok && no.Code != peer.Busy && no.Code != peer.Internal { // its own trouble may pass
+	if no, ok := effects.RefusalOf(err); ok && !no.MayPass() {
 		return order(batch.RefuseExec{By: effects.Own(), Code: string(no.Code), Message: no.Text}), nil
 	}
 	if time.Since(a.Intent.Recorded) > execPatience {

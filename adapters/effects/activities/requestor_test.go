@@ -42,7 +42,9 @@ func TestAScriptIsRefusedOnlyByANo(t *testing.T) {
 	}{
 		"a no":                  {peer.Refuse(peer.InvalidState, "the activity is terminated"), 0, string(peer.InvalidState)},
 		"busy":                  {peer.Refuse(peer.Busy, "later"), 0, ""},
-		"its disk":              {peer.Refuse(peer.Internal, "no space left on device"), 0, ""},
+		"it failed":             {peer.Refuse(peer.Failed, "the exe-unit is gone"), 0, string(peer.Failed)},
+		"its disk":              {peer.Trouble("no space left on device"), 0, ""},
+		"an old node's trouble": {peer.Refuse(peer.Internal, "no space left on device"), 0, ""},
 		"unreachable":           {peer.ErrUnreachable, 0, ""},
 		"lost on the way":       {errors.New("connection reset"), 0, ""},
 		"its disk for too long": {peer.Refuse(peer.Internal, "no space left on device"), time.Minute, activities.Unreachable},
@@ -51,6 +53,36 @@ func TestAScriptIsRefusedOnlyByANo(t *testing.T) {
 		intent := es.Recorded{Event: es.Event{Recorded: time.Now().Add(-c.age)}, Data: batch.ExecRequested{ActivityID: "a", BatchID: "b", Script: "[]"}}
 		out, err := r.Exec(t.Context(), effects.Attempt{Intent: intent, N: 1})
 		no, refused := out.Order.Command.(batch.RefuseExec)
+		if refused != (c.code != "") || no.Code != c.code {
+			t.Errorf("%s: recorded %+v, %v", name, out.Order.Command, err)
+		}
+		if again := new(effects.RetryAfter); c.code == "" && !errors.As(err, &again) {
+			t.Errorf("%s: not tried again: %v", name, err)
+		}
+	}
+}
+
+// A provider that cannot now is asked again while there is time; one whose
+// exe-unit did not start is not.
+func TestACreationIsRefusedOnlyByANo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		age  time.Duration
+		code string // of the refusal that is recorded, "" = tried again
+	}{
+		"a no":                  {peer.Refuse(peer.InvalidState, "the agreement is terminated"), 0, string(peer.InvalidState)},
+		"busy":                  {peer.Refuse(peer.Busy, "later"), 0, ""},
+		"it failed":             {peer.Refuse(peer.Failed, "the exe-unit did not start"), 0, string(peer.Failed)},
+		"its disk":              {peer.Trouble("no space left on device"), 0, ""},
+		"an old node's failure": {peer.Refuse(peer.Internal, "Activity was abruptly terminated"), 0, string(peer.Internal)},
+		"unreachable":           {peer.ErrUnreachable, 0, ""},
+		"its disk for too long": {peer.Trouble("no space left on device"), time.Minute, activities.Unreachable},
+	} {
+		r := &activities.Requestor{Peers: saying{c.err}}
+		intent := es.Recorded{Event: es.Event{Recorded: time.Now().Add(-c.age)}, Data: activity.CreationRequested{ActivityID: "a", TimeoutMS: 30_000}}
+		out, err := r.Create(t.Context(), effects.Attempt{Intent: intent, N: 2})
+		no, refused := out.Order.Command.(activity.FailCreation)
 		if refused != (c.code != "") || no.Code != c.code {
 			t.Errorf("%s: recorded %+v, %v", name, out.Order.Command, err)
 		}

@@ -106,7 +106,7 @@ func within(ctx context.Context, a effects.Attempt, patience time.Duration, act 
 	if ctx.Err() != nil {
 		return market.Failure{}, ctx.Err()
 	}
-	if no, refused := effects.RefusalOf(err); refused && no.Code != peer.Busy {
+	if no, refused := effects.RefusalOf(err); refused && !no.Passing() {
 		return market.FailureOf(err), nil
 	}
 	if time.Since(a.Intent.Recorded)+retrySoon >= patience {
@@ -125,7 +125,7 @@ func (o *Outbound) notice(ctx context.Context, a effects.Attempt, from, to ident
 		return market.Failure{}, nil
 	}
 	no, refused := effects.RefusalOf(err)
-	if refused && no.Code != peer.Busy && no.Code != peer.Internal || time.Since(a.Intent.Recorded) > noticeTime {
+	if refused && !no.MayPass() || time.Since(a.Intent.Recorded) > noticeTime {
 		return market.FailureOf(err), nil
 	}
 	return market.Failure{}, err
@@ -247,7 +247,7 @@ func (o *Outbound) Commit(ctx context.Context, a effects.Attempt) (effects.Outco
 	_, err = o.Peers.Call(call, from, to, peer.AgreementCommitted{AgreementID: s.AgreementID, Signature: sig})
 	if err != nil {
 		no, refused := effects.RefusalOf(err)
-		if !refused || no.Code == peer.Busy || no.Code == peer.Internal {
+		if !refused || no.MayPass() {
 			return effects.Outcome{}, &effects.RetryAfter{In: min(commitPause*time.Duration(a.N), time.Minute), Err: err}
 		}
 	}

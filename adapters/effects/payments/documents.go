@@ -27,7 +27,7 @@ func (e *Effects) send(ctx context.Context, a effects.Attempt, from, to identity
 	switch {
 	case err == nil:
 		return "", nil
-	case refused && no.Code != peer.Busy && no.Code != peer.Internal:
+	case refused && !no.MayPass():
 		return string(no.Code) + ": " + no.Text, nil
 	case time.Since(a.Intent.Recorded) > sendFor:
 		return "given up: " + err.Error(), nil

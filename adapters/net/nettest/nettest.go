@@ -170,7 +170,7 @@ func refusal(t *testing.T, w World) {
 func internalError(t *testing.T, w World) {
 	a, _ := w.Join(host(&Handler{}, alice)), w.Join(host(answering(nil, errors.New("password is sesame")), bob))
 	_, err := a.Call(bounded(t), alice.ID, bob.ID, question)
-	if r := new(peer.Refusal); !errors.As(err, &r) || r.Code != peer.Internal || strings.Contains(r.Text, "sesame") {
+	if r := new(peer.Refusal); !errors.As(err, &r) || r.Code != peer.Internal || !r.Passing() || strings.Contains(r.Text, "sesame") {
 		t.Fatalf("refused with %v", err)
 	}
 }
