@@ -371,7 +371,7 @@ func TestAFailedSpawnEndsTheActivity(t *testing.T) {
 			ActivityID: id, AgreementID: agreementID, AgreementState: "Approved", By: p.alice.client(), Provider: bob, Requestor: alice, TimeoutMS: 20000,
 		}, agreementID)
 		time.Sleep(10 * time.Second)
-		if s := p.alice.activity(identity.Requestor, id); !strings.Contains(s.Failure, "no such runtime") {
+		if s := p.alice.activity(identity.Requestor, id); !strings.Contains(s.Failure, "no such runtime") || s.FailureCode != string(peer.Failed) {
 			t.Errorf("%+v", s)
 		}
 		if !p.bob.activity(identity.Provider, id).Ended {

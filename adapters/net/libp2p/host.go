@@ -42,8 +42,7 @@ type Net struct {
 	sessions map[lpeer.ID]*session
 	known    directory
 	proofs   proofs
-	saving   sync.Mutex
-	saved    string        // the file's text
+	keeping  keeping
 	learnt   chan struct{} // holds a sign when there is something to remember
 	lost     chan struct{} // holds a sign when a host has gone
 

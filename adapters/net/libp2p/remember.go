@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	lpeer "github.com/libp2p/go-libp2p/core/peer"
@@ -92,22 +94,39 @@ func (n *Net) remember() {
 	}
 }
 
-// save writes the file if there is something new.
+// keeping is how far the file has come.
+type keeping struct {
+	asked  atomic.Int64 // calls of save
+	mu     sync.Mutex
+	done   int64  // of them, those whose news the file was made of
+	text   string // of the file
+	writes int
+}
+
+// save returns when the file holds what was known at the call. Of all that wait
+// while it is written, one writes it for all.
 func (n *Net) save() {
 	if n.cfg.File == "" {
 		return
 	}
-	n.saving.Lock()
-	defer n.saving.Unlock()
-	text := n.memory()
-	if text == n.saved {
+	k := &n.keeping
+	mine := k.asked.Add(1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.done >= mine {
 		return
 	}
+	k.done = k.asked.Load() // before it is looked at what is known
+	text := n.memory()
+	if text == k.text {
+		return
+	}
+	k.writes++
 	if err := writeFile(n.cfg.File, text); err != nil {
 		n.cfg.Log.Warn("the addresses of other nodes cannot be kept", "error", err)
 		return
 	}
-	n.saved = text
+	k.text = text
 }
 
 // changed says that there is something to remember.
@@ -121,10 +140,17 @@ func (n *Net) changed() {
 // memory is the text of the file.
 func (n *Net) memory() string {
 	n.mu.Lock()
+	var met []identity.NodeID
+	for id, p := range n.known.nodes {
+		if (p.proved || p.kept) && len(n.known.addrs[p.host]) > 0 {
+			met = append(met, id)
+		}
+	}
+	slices.Sort(met)
 	nodes := make(map[lpeer.ID][]identity.NodeID)
-	for _, id := range slices.Sorted(maps.Keys(n.known.nodes)) {
-		if p := n.known.nodes[id]; (p.proved || p.kept) && len(n.known.addrs[p.host]) > 0 && (len(nodes) < maxRemembered || nodes[p.host] != nil) {
-			nodes[p.host] = append(nodes[p.host], id)
+	for _, id := range met {
+		if host := n.known.nodes[id].host; len(nodes) < maxRemembered || nodes[host] != nil {
+			nodes[host] = append(nodes[host], id)
 		}
 	}
 	r := remembered{Hosts: []rememberedHost{}}

@@ -3,6 +3,9 @@ package libp2p
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +71,37 @@ func TestARestartedHostFindsItsPartners(t *testing.T) {
 	}
 	if now := awaitFile(t, file); string(now) != string(kept) {
 		t.Errorf("remembered %s, then %s", kept, now)
+	}
+}
+
+// Hosts that say Hello while the file is being written wait for one write
+// more, not for one each; each finds itself in it.
+func TestManyGreetingsAreKeptByFewWrites(t *testing.T) {
+	t.Parallel()
+	n := &Net{cfg: Config{File: filepath.Join(t.TempDir(), "peers.json")}}
+	n.keeping.mu.Lock() // somebody writes
+	var wg sync.WaitGroup
+	const many = maxRemembered
+	for i := range many {
+		wg.Go(func() {
+			n.meetAll(i, 1)
+			id, _, _ := stranger(i)
+			if text, err := os.ReadFile(n.cfg.File); err != nil || !strings.Contains(string(text), string(id)) {
+				t.Errorf("%s was met and is not in the file: %v", id, err)
+			}
+		})
+	}
+	for n.keeping.asked.Load() < many {
+		runtime.Gosched()
+	}
+	n.keeping.mu.Unlock()
+	wg.Wait()
+	if n.keeping.writes != 1 {
+		t.Errorf("%d hosts that waited were kept by %d writes", many, n.keeping.writes)
+	}
+	n.meetAll(0, 1)
+	if n.keeping.writes != 1 {
+		t.Error("what is known already is written again")
 	}
 }
 
