@@ -60,7 +60,7 @@ func serve(t *testing.T) (*desk, *control.Client) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.ServeOn(ctx, l, d) }()
+	go func() { done <- control.Serve(ctx, l, d) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -16,18 +16,9 @@ const (
 	stopTime = 5 * time.Second
 )
 
-// Serve answers on the socket at path until ctx ends. It removes the socket
-// when it is done.
-func Serve(ctx context.Context, path string, d Daemon) error {
-	l, err := Listen(path)
-	if err != nil {
-		return err
-	}
-	return ServeOn(ctx, l, d)
-}
-
-// ServeOn is [Serve] on a socket that [Listen] opened.
-func ServeOn(ctx context.Context, l net.Listener, d Daemon) error {
+// Serve answers on a socket that [Listen] opened until ctx ends. It removes the
+// socket when it is done.
+func Serve(ctx context.Context, l net.Listener, d Daemon) error {
 	s := &http.Server{
 		Handler: Handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // who follows the log is let go

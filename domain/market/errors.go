@@ -70,11 +70,6 @@ func ProposalNotFound(proposalID, subscription string) error {
 // AgreementNotFound is [ErrNotFound].
 func AgreementNotFound(id string) error { return Errorf(ErrNotFound, "Agreement [%s] not found.", id) }
 
-// SubscriptionNotFound is [ErrNoSubscription].
-func SubscriptionNotFound(id string) error {
-	return Errorf(ErrNoSubscription, "Subscription [%s] wasn't found.", id)
-}
-
 // Unsubscribed is [ErrUnsubscribed].
 func Unsubscribed(id string) error {
 	return Errorf(ErrUnsubscribed, "Subscription [%s] was already unsubscribed.", id)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market/props"
+	"github.com/emet-node/emet/domain/money"
 )
 
 // Preset is a price list for one runtime.
@@ -62,6 +63,9 @@ type OfferInput struct {
 	Runtime   Runtime
 	Subnet    string // "" = none
 }
+
+// ErrNumber says that a text is no decimal number, or a negative one.
+var ErrNumber = errors.New("not a decimal number")
 
 // ErrUnsupported says that a preset prices nothing that its runtime reports.
 var ErrUnsupported = errors.New("Unsupported coefficients") //nolint:staticcheck // the text that providers know
@@ -178,6 +182,15 @@ func price(p map[string]any, preset Preset, r Runtime) error {
 	}
 	p[propVector], p[propCoeffs] = vector, append(coeffs, initial)
 	return nil
+}
+
+// decimal reads a number that is not negative.
+func decimal(s string) (money.Decimal, error) {
+	d, err := money.ParseDecimal(s)
+	if err != nil || d.Sign() < 0 {
+		return d, fmt.Errorf("%w: %q", ErrNumber, s)
+	}
+	return d, nil
 }
 
 // float prints decimal text with a point; "" is 0.0.

@@ -4,13 +4,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market"
@@ -19,53 +16,6 @@ import (
 )
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-
-func TestCostVectors(t *testing.T) {
-	t.Parallel()
-	for _, v := range []struct{ coeffs, usage, want string }{
-		{"0.0001 0.00005 0.0", "44.017951 103.002864998", "9551938349900000"},
-		{"0.002 0.008 0", "44.094619588 0", "88189239176000000"},
-		{"0.002 0.008 0", "24.141030488 0", "48282060976000000"},
-		{"1e-18 0.0", "0.5", "1"}, // half up
-		{"1e-18 0.0", "0.49", "0"},
-		{"0.0 1.5", "7", "1500000000000000000"},
-	} {
-		got, err := provider.Cost(strings.Fields(v.coeffs), strings.Fields(v.usage))
-		if err != nil || got.String() != v.want {
-			t.Errorf("%s · %s = %v, %v; want %s", v.coeffs, v.usage, got, err, v.want)
-		}
-	}
-}
-
-func TestCostRefuses(t *testing.T) {
-	t.Parallel()
-	for _, usage := range [][]string{{"-1"}, {"NaN"}, {"0x10"}, {"1e999999999"}, {""}, {"1/2"}} {
-		if got, err := provider.Cost([]string{"1", "0"}, usage); !errors.Is(err, provider.ErrNumber) {
-			t.Errorf("%q costs %v, %v", usage, got, err)
-		}
-	}
-	if _, err := provider.Cost([]string{"1"}, []string{"1"}); !errors.Is(err, provider.ErrPrices) {
-		t.Error(err)
-	}
-}
-
-func TestCostGrowsWithUsage(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		c := fmt.Sprintf("0.%06d", rapid.IntRange(0, 999999).Draw(t, "coeff"))
-		a, b := rapid.Int64Range(0, 1e9).Draw(t, "a"), rapid.Int64Range(0, 1e9).Draw(t, "b")
-		cost := func(n int64) *big.Int {
-			w, err := provider.Cost([]string{c, "0"}, []string{fmt.Sprintf("%d.5", n)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return w
-		}
-		if a <= b && cost(a).Cmp(cost(b)) > 0 {
-			t.Fatalf("%s: %d costs more than %d", c, a, b)
-		}
-	})
-}
 
 func input() provider.OfferInput {
 	return provider.OfferInput{

@@ -161,12 +161,3 @@ func (c *Client) Fund(ctx context.Context, owner onchain.Address) error {
 	}
 	return err
 }
-
-// MintCall is the transaction by which owner gets test tokens from the
-// network's faucet contract. It needs gas coin; it reverts for who has many.
-func MintCall(p onchain.Profile, owner onchain.Address) (onchain.Call, error) {
-	if p.Faucet.IsZero() {
-		return onchain.Call{}, fmt.Errorf("%s has no faucet contract", p.Network)
-	}
-	return onchain.Call{From: owner, To: p.Faucet, Data: onchain.MintData()}, nil
-}

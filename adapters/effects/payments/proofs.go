@@ -2,7 +2,6 @@ package payments
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
@@ -217,15 +216,6 @@ func (e *Effects) found(ctx context.Context, ref onchain.LogRef, except string) 
 		}
 	}
 	return sum, nil
-}
-
-// TxHashOf reads the transaction hash out of a payment document's details.
-func TxHashOf(details string) (string, error) {
-	b, err := base64.StdEncoding.DecodeString(details)
-	if err != nil || len(b) != 32 {
-		return "", fmt.Errorf("payment details %q: want the base64 of a transaction hash", details)
-	}
-	return onchain.Hash(b).String(), nil
 }
 
 // FinalityWatcher follows verified payments until their block is final, and

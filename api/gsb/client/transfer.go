@@ -41,10 +41,6 @@ type Transfer struct {
 	closed bool
 }
 
-// Done is closed when the transfer is over: a received file is complete, or
-// the connection ended. Err says which.
-func (t *Transfer) Done() <-chan struct{} { return t.done }
-
 // Err is nil when a received file is complete. It blocks until Done.
 func (t *Transfer) Err() error {
 	<-t.done

@@ -332,7 +332,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	run("cosignatures", n.desk.Run)
 	if n.socket != nil {
-		run("operator", func(ctx context.Context) error { return control.ServeOn(ctx, n.socket, n.Control(stop)) })
+		run("operator", func(ctx context.Context) error { return control.Serve(ctx, n.socket, n.Control(stop)) })
 	}
 	close(n.running)
 	return g.Wait()

@@ -17,6 +17,8 @@ func TestLinearCost(t *testing.T) {
 		{[]string{"0.002", "0.008", "0"}, []string{"44.094619588", "0"}, "0.088189239176"},
 		{[]string{"0.002", "0.008", "0"}, []string{"24.141030488", "0"}, "0.048282060976"},
 		{[]string{"1", "2", "0.5"}, nil, "0.5"},
+		{[]string{"1e-18", "0.0"}, []string{"0.5"}, "0.000000000000000001"}, // half up
+		{[]string{"1e-18", "0.0"}, []string{"0.49"}, "0"},
 		{[]string{"2.777777777777778e-05", "0"}, []string{"3600"}, "0.1000000000000000080"},
 	} {
 		got, err := pricing.Cost(c.coeffs, c.usage)
@@ -27,7 +29,7 @@ func TestLinearCost(t *testing.T) {
 }
 
 func trim(s string) string {
-	for s[len(s)-1] == '0' {
+	for len(s) > 1 && s[len(s)-1] == '0' {
 		s = s[:len(s)-1]
 	}
 	return s
@@ -42,6 +44,10 @@ func TestPricesMustFitTheUsage(t *testing.T) {
 		{{"x"}, nil},
 		{{"1", "y", "0"}, {"1", "1"}},
 		{{"1", "0"}, {"NaN"}},
+		{{"1", "0"}, {"0x10"}},
+		{{"1", "0"}, {"1e999999999"}},
+		{{"1", "0"}, {""}},
+		{{"1", "0"}, {"1/2"}},
 	} {
 		if got, err := pricing.Cost(c[0], c[1]); !errors.Is(err, pricing.ErrModel) {
 			t.Errorf("Cost(%v, %v) = %s, %v", c[0], c[1], got, err)

@@ -33,14 +33,6 @@ func Facts(l *es.Log, from es.Position) ([]es.Recorded, error) {
 	return out, nil
 }
 
-// Sleep lets time pass before the next fact.
-func Sleep(l *es.Log, d time.Duration) {
-	s := l.Store.(*store)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
-}
-
 // store keeps events in memory. Subscriptions are not needed here, so they are
 // left to the nil interface.
 type store struct {
