@@ -8,6 +8,7 @@ import (
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/peer"
 )
 
@@ -109,6 +110,22 @@ func Typed[M peer.Message](f func(ctx context.Context, from peer.Caller, m M) (p
 // FromPeer is the caller of commands that a peer's message gives.
 func FromPeer(from peer.Caller) identity.Caller {
 	return identity.Caller{Actor: es.ActorPeer, Node: from.Node, Grade: es.GradeSession}
+}
+
+// Agreements are the deals of a node.
+type Agreements = es.Aggregate[agreement.Command, agreement.Event, agreement.State]
+
+// Deal loads an agreement in which the caller is the other party. Nobody else
+// learns that it exists.
+func Deal(ctx context.Context, all *Agreements, from peer.Caller, side identity.Side, id string) (agreement.State, error) {
+	s, rev, err := all.Load(ctx, agreement.StreamID(side, id))
+	if err != nil {
+		return s, err
+	}
+	if rev == es.NoStream || s.Peer() != from.Node || s.Owner() != from.To {
+		return s, peer.Refuse(peer.NotFound, "Agreement [%s] not found.", id)
+	}
+	return s, nil
 }
 
 // PeerMeta is the metadata of a command that a peer's message gives. The key

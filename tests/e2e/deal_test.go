@@ -268,3 +268,24 @@ func TestAConstraintThatCannotBeRead(t *testing.T) {
 	}
 	ask(t, c, "POST", "/market-api/v1/demands/"+good+"/proposals/"+events[0].Proposal.ID, `{"properties":{},"constraints":"(&(a=1"}`).says(t, 400)
 }
+
+// settle ends the agreement, accepts its invoice and waits until that is
+// settled in somebody's books.
+func (d *deal) settle(books *client.Client) {
+	d.t.Helper()
+	if err := d.c.Terminate(d.t.Context(), d.agreement, "Finished"); err != nil {
+		d.t.Fatal(err)
+	}
+	id := d.bill(30 * time.Second)
+	doc, err := d.c.Invoice(d.t.Context(), id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.c.Accept(d.t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
+		d.t.Fatal(err)
+	}
+	eventually(d.t, time.Minute, "the invoice is settled", func() bool {
+		doc, err := books.Invoice(d.t.Context(), id)
+		return err == nil && doc.Status == "SETTLED"
+	})
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,30 +54,11 @@ func TestADealOverAnotherEngine(t *testing.T) {
 			c.Patience = time.Minute
 			d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1"})
 			d.start()
-			for _, pid := range running(mark) {
-				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-				if bytes.Contains(line, []byte("\x00--kept\x00")) {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-			}
+			killNetwork(mark)
 			if r := d.do(guest("args", "after a kill")); r[len(r)-1].Result != "Ok" {
 				t.Errorf("%+v", r)
 			}
-			if err := c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
-				t.Fatal(err)
-			}
-			id := d.bill(30 * time.Second)
-			doc, err := c.Invoice(t.Context(), id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Accept(t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, 30*time.Second, "the invoice is settled", func() bool {
-				doc, err := c.Invoice(t.Context(), id)
-				return err == nil && doc.Status == "SETTLED"
-			})
+			d.settle(c)
 			p.signal(syscall.SIGTERM)
 			p.ended(30 * time.Second)
 			readable(t, dir, store, engine)

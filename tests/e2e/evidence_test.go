@@ -20,21 +20,7 @@ func (d *deal) finish(m *market) {
 	if err := d.c.DestroyActivity(d.t.Context(), d.activity, 15*time.Second); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := d.c.Terminate(d.t.Context(), d.agreement, "Finished"); err != nil {
-		d.t.Fatal(err)
-	}
-	id := d.bill(30 * time.Second)
-	doc, err := d.c.Invoice(d.t.Context(), id)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	if err := d.c.Accept(d.t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
-		d.t.Fatal(err)
-	}
-	eventually(d.t, time.Minute, "the provider finds its payment", func() bool {
-		doc, err := m.providers[0].client().Invoice(d.t.Context(), id)
-		return err == nil && doc.Status == "SETTLED"
-	})
+	d.settle(m.providers[0].client())
 }
 
 // shows checks the exit code and that every piece of text was printed.

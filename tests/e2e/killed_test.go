@@ -284,6 +284,17 @@ func TestAnInterruptedDemoLeavesNoOrphans(t *testing.T) {
 	}
 }
 
+// killNetwork kills the network of dev or run, told by a text in its command
+// line or environment.
+func killNetwork(mark string) {
+	for _, pid := range running(mark) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if bytes.Contains(line, []byte("\x00--kept\x00")) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
 // TestTheExportsStayValid kills the network of emet dev: a client goes on with
 // what it was told at the start.
 func TestTheExportsStayValid(t *testing.T) {
@@ -295,12 +306,7 @@ func TestTheExportsStayValid(t *testing.T) {
 	d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	for range 2 {
-		for _, pid := range running(mark) {
-			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			if bytes.Contains(line, []byte("\x00--kept\x00")) {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-		}
+		killNetwork(mark)
 		if r := d.do(guest("args", "after a kill")); r[len(r)-1].Result != "Ok" {
 			t.Errorf("%+v", r)
 		}
@@ -308,21 +314,7 @@ func TestTheExportsStayValid(t *testing.T) {
 	if n := strings.Count(p.out.String(), "the network was killed; started again"); n != 2 {
 		t.Errorf("it was started again %d times:\n%s", n, p.out)
 	}
-	if err := c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
-		t.Fatal(err)
-	}
-	id := d.bill(30 * time.Second)
-	doc, err := c.Invoice(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Accept(t.Context(), "invoices", id, doc.Amount, d.allocation); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 30*time.Second, "the invoice is settled", func() bool {
-		doc, err := c.Invoice(t.Context(), id)
-		return err == nil && doc.Status == "SETTLED"
-	})
+	d.settle(c)
 	p.die()
 	eventually(t, 30*time.Second, "nothing is left of it", func() bool {
 		left, _ := os.ReadDir(mark)
@@ -336,12 +328,7 @@ func TestARunOutlivesItsNetwork(t *testing.T) {
 	mark := t.TempDir()
 	p := begin(t, []string{"TMPDIR=" + mark}, "run", "--json", "--", built.Guest.Path(), "args", "still", "here")
 	eventually(t, time.Minute, "it runs:\n"+p.out.String(), func() bool { return strings.Contains(p.out.String(), "Agreement with") })
-	for _, pid := range running(mark) {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if bytes.Contains(line, []byte("\x00--kept\x00")) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
+	killNetwork(mark)
 	if code := p.ended(time.Minute); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, p.out)
 	}

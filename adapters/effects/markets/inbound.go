@@ -227,22 +227,9 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 	return answer(err)
 }
 
-// find loads an agreement in which the caller is the other party. Nobody else
-// learns that it exists.
-func (in *Inbound) find(ctx context.Context, from peer.Caller, side identity.Side, id string) (agreement.State, error) {
-	s, rev, err := in.Agreements.Load(ctx, agreement.StreamID(side, id))
-	if err != nil {
-		return s, err
-	}
-	if rev == es.NoStream || s.Peer() != from.Node || s.Owner() != from.To {
-		return s, peer.Refuse(peer.NotFound, "Agreement [%s] not found.", id)
-	}
-	return s, nil
-}
-
 // tell gives an agreement's command that a peer's message means.
 func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Side, agreementID, act string, c agreement.Command) (peer.Message, error) {
-	if _, err := in.find(ctx, from, side, agreementID); err != nil {
+	if _, err := effects.Deal(ctx, in.Agreements, from, side, agreementID); err != nil {
 		return nil, err
 	}
 	_, err := in.Agreements.Do(ctx, agreement.StreamID(side, agreementID), c, effects.Following(ctx, in.Log.Store,
@@ -252,7 +239,7 @@ func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Sid
 
 // tellSigned is tell for a step that the other party signs.
 func (in *Inbound) tellSigned(ctx context.Context, from peer.Caller, stage agreement.Stage, side identity.Side, id, signature string, c agreement.Command) (peer.Message, error) {
-	s, err := in.find(ctx, from, side, id)
+	s, err := effects.Deal(ctx, in.Agreements, from, side, id)
 	if err != nil {
 		return nil, err
 	}

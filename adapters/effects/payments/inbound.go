@@ -76,19 +76,6 @@ func (in *Inbound) Answers() effects.Inbound {
 	}}
 }
 
-// deal loads an agreement in which the caller is the other party. Nobody else
-// learns that it exists.
-func (in *Inbound) deal(ctx context.Context, from peer.Caller, side identity.Side, id string) (agreement.State, error) {
-	s, rev, err := in.Agreements.Load(ctx, agreement.StreamID(side, id))
-	if err != nil {
-		return s, err
-	}
-	if rev == es.NoStream || s.Peer() != from.Node || s.Owner() != from.To {
-		return s, peer.Refuse(peer.NotFound, "agreement %s is not known here", id)
-	}
-	return s, nil
-}
-
 func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Side, agreementID, key string, c bill.Command) (peer.Message, error) {
 	_, err := in.Bills.Do(ctx, bill.StreamID(side, agreementID), c, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, agreementID, key),
 		es.StreamOf(bill.Category, bill.StreamID(side, agreementID)), agreement.StreamOf(side, agreementID)))
@@ -116,7 +103,7 @@ func refusal(err error) error {
 }
 
 func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote) (peer.Message, error) {
-	s, err := in.deal(ctx, from, identity.Requestor, m.AgreementID)
+	s, err := effects.Deal(ctx, in.Agreements, from, identity.Requestor, m.AgreementID)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +122,7 @@ func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote)
 }
 
 func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice) (peer.Message, error) {
-	s, err := in.deal(ctx, from, identity.Requestor, m.AgreementID)
+	s, err := effects.Deal(ctx, in.Agreements, from, identity.Requestor, m.AgreementID)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +145,7 @@ func (in *Inbound) invoice(ctx context.Context, from peer.Caller, m peer.Invoice
 }
 
 func (in *Inbound) accepted(ctx context.Context, from peer.Caller, agreementID, id, amount string, kind pay.Kind) (peer.Message, error) {
-	if _, err := in.deal(ctx, from, identity.Provider, agreementID); err != nil {
+	if _, err := effects.Deal(ctx, in.Agreements, from, identity.Provider, agreementID); err != nil {
 		return nil, err
 	}
 	d, err := money.ParseDecimal(amount)
@@ -179,7 +166,7 @@ func (in *Inbound) invoiceAccepted(ctx context.Context, from peer.Caller, m peer
 }
 
 func (in *Inbound) rejected(ctx context.Context, from peer.Caller, agreementID, id, rejection string, kind pay.Kind) (peer.Message, error) {
-	if _, err := in.deal(ctx, from, identity.Provider, agreementID); err != nil {
+	if _, err := effects.Deal(ctx, in.Agreements, from, identity.Provider, agreementID); err != nil {
 		return nil, err
 	}
 	if err := in.paced(from, agreementID); err != nil {
@@ -199,7 +186,7 @@ func (in *Inbound) invoiceRejected(ctx context.Context, from peer.Caller, m peer
 }
 
 func (in *Inbound) invoiceCancelled(ctx context.Context, from peer.Caller, m peer.InvoiceCancelled) (peer.Message, error) {
-	if _, err := in.deal(ctx, from, identity.Requestor, m.AgreementID); err != nil {
+	if _, err := effects.Deal(ctx, in.Agreements, from, identity.Requestor, m.AgreementID); err != nil {
 		return nil, err
 	}
 	return in.tell(ctx, from, identity.Requestor, m.AgreementID, "cancel/"+m.InvoiceID, bill.HearCancellation{

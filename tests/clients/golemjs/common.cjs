@@ -60,6 +60,18 @@ function machines(order) {
 
 // run ends the program as main says, when all that was said is written: 1 when
 // something failed, 2 when it crashed.
+// disconnect leaves the node and says whether that failed.
+async function disconnect(glm) {
+  try {
+    await glm.disconnect();
+    say("disconnected");
+    return false;
+  } catch (err) {
+    say("failed", { message: String(err && err.message) });
+    return true;
+  }
+}
+
 function run(main) {
   const leave = (code) => process.stdout.write("", () => process.exit(code));
   const crashed = (err) => {
@@ -71,4 +83,4 @@ function run(main) {
   main().then((failed) => leave(failed ? 1 : 0));
 }
 
-module.exports = { say, text, result, quiet, follow, machines, run };
+module.exports = { say, text, result, quiet, follow, machines, disconnect, run };

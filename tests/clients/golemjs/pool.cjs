@@ -4,7 +4,7 @@
 // machine is to run.
 "use strict";
 const { GolemNetwork } = require("@golem-sdk/golem-js");
-const { say, result, quiet, follow, machines, run } = require("./common.cjs");
+const { say, result, quiet, follow, machines, disconnect, run } = require("./common.cjs");
 
 const order = JSON.parse(process.argv[2]);
 const limit = order.timeoutMs || 60000;
@@ -47,14 +47,7 @@ async function main() {
     failed = true;
     say("failed", { message: String(err && err.message), cause: String(err && err.previous || "") });
   }
-  try {
-    await glm.disconnect();
-    say("disconnected");
-  } catch (err) {
-    failed = true;
-    say("failed", { message: String(err && err.message) });
-  }
-  return failed;
+  return (await disconnect(glm)) || failed;
 }
 
 run(main);

@@ -13,7 +13,7 @@
 // plain Node.
 "use strict";
 const { GolemNetwork } = require("@golem-sdk/golem-js");
-const { say, text, result, quiet, follow, machines, run } = require("./common.cjs");
+const { say, text, result, quiet, follow, machines, disconnect, run } = require("./common.cjs");
 
 const order = JSON.parse(process.argv[2]);
 
@@ -82,14 +82,7 @@ async function main() {
     failed = true;
     say("failed", { message: String(err && err.message), cause: String(err && err.previous || "") });
   }
-  try {
-    await glm.disconnect();
-    say("disconnected");
-  } catch (err) {
-    failed = true;
-    say("failed", { message: String(err && err.message) });
-  }
-  return failed;
+  return (await disconnect(glm)) || failed;
 }
 
 run(main);
