@@ -350,14 +350,16 @@ func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error 
 }
 
 // further are commands that show more of what happened, as a shell takes them.
+// The beginnings of ids are enough among so few.
 func (d *demo) further(deal rent.Deal) (lines []string) {
 	requestor := filepath.Join(d.dir, "requestor")
+	agreement, bill := deal.Agreement[:min(16, len(deal.Agreement))], deal.Invoice[:min(13, len(deal.Invoice))]
 	for _, words := range [][]string{
-		{"log", "story", "-d", requestor, deal.Agreement},
-		{"why", "-d", requestor, cmp.Or(deal.Invoice, deal.Agreement)},
+		{"log", "story", "-d", requestor, agreement},
+		{"why", "-d", requestor, cmp.Or(bill, agreement)},
 		{"money", "status", "-d", requestor},
 		{"store", "verify", "-d", requestor},
-		{"evidence", "create", "-d", requestor, deal.Agreement, "--no-chain", "-o", filepath.Join(d.dir, "deal.dossier")},
+		{"evidence", "create", "-d", requestor, agreement, "--no-chain", "-o", filepath.Join(d.dir, "deal.dossier")},
 	} {
 		for i, w := range words {
 			words[i] = quoted(w)
