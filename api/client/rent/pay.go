@@ -29,57 +29,64 @@ func (p *Pool) pay(ctx context.Context, kind string) {
 	}
 }
 
+// take accepts the document that an event tells of, if it is over one of the
+// pool's deals.
 func (p *Pool) take(ctx context.Context, e client.BillEvent) {
-	what := "invoice"
-	switch e.Type {
-	case "InvoiceReceivedEvent":
-	case "DebitNoteReceivedEvent":
-		what = "note"
-	default:
+	note := e.Type == "DebitNoteReceivedEvent"
+	if !note && e.Type != "InvoiceReceivedEvent" {
 		return
 	}
-	var (
-		d    client.Document
-		deal *Deal
-	)
-	read := func() (err error) {
-		if what == "note" {
+	var d client.Document
+	err := insist(ctx, func() (err error) {
+		if note {
 			d, err = p.c.DebitNote(ctx, e.DebitNoteID)
 		} else {
 			d, err = p.c.Invoice(ctx, e.InvoiceID)
 		}
 		return err
-	}
-	accept := func() error {
-		if what == "note" {
-			return p.c.Accept(ctx, "debitNotes", d.DebitNoteID, d.TotalDue, p.allocation.ID)
-		}
-		return p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
-	}
-	if insist(ctx, read) != nil {
+	})
+	if err != nil {
 		return
 	}
-	if deal = p.deal(d.AgreementID); deal == nil {
+	deal := p.deal(d.AgreementID)
+	if deal == nil {
 		return
 	}
-	err := error(nil)
 	known := d.Status == "ACCEPTED" || d.Status == "SETTLED" // in the session's past
 	if !known {
-		err = insist(ctx, accept)
+		err = insist(ctx, func() error {
+			if note {
+				return p.c.Accept(ctx, "debitNotes", d.DebitNoteID, d.TotalDue, p.allocation.ID)
+			}
+			return p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
+		})
 	}
+	news := p.enter(deal, d, note, err)
+	if !known {
+		p.watch(news)
+	}
+}
+
+// enter notes what became of a document and says how to tell it. refused is why
+// it could not be accepted.
+func (p *Pool) enter(deal *Deal, d client.Document, note bool, refused error) News {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !slices.Contains(p.order, deal) { // never approved, as far as we know
 		deal.over, deal.Lost = true, true
 		p.order = append(p.order, deal)
 	}
-	news := News{What: what, Provider: deal.Name, Agreement: deal.Agreement, Detail: d.TotalDue + d.Amount}
+	news := News{What: "invoice", Provider: deal.Name, Agreement: deal.Agreement, Detail: d.TotalDue + d.Amount}
+	if note {
+		news.What = "note"
+	}
 	switch {
-	case err != nil:
-		news.What, news.Detail = "unpaid", err.Error()
-		if what == "invoice" {
-			deal.Invoice, deal.Amount, deal.Unpaid = d.InvoiceID, d.Amount, err.Error()
+	case refused != nil:
+		news.What, news.Detail = "unpaid", refused.Error()
+		if !note {
+			deal.Invoice, deal.Amount, deal.Unpaid = d.InvoiceID, d.Amount, refused.Error()
 		}
-	case what == "note":
+	case note:
 		deal.Notes++
 		var used []float64
 		if deal.old && json.Unmarshal(d.Usage, &used) == nil && len(used) > 0 {
@@ -90,10 +97,7 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 	}
 	close(p.bills)
 	p.bills = make(chan struct{})
-	p.mu.Unlock()
-	if !known {
-		p.watch(news)
-	}
+	return news
 }
 
 // patience is how long a node may have trouble before a document counts as one
