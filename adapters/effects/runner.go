@@ -164,7 +164,7 @@ func (r *Runner) start(ctx context.Context) (*message.Router, error) {
 	return router, nil
 }
 
-// follow adds the intents that the log gets and drops those that it answers.
+// follow adds the intents that the log gets.
 func (r *Runner) follow(ctx context.Context, from es.Position) error {
 	var after *es.Position
 	if from > 0 {
