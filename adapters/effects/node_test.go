@@ -293,8 +293,11 @@ func (x *node) ThreadOf(_ context.Context, side identity.Side, id string) (found
 
 func (x *node) terms(ctx context.Context, id string) (activities.Terms, error) {
 	s, rev, err := x.agreements.Load(ctx, agreement.StreamID(identity.Provider, id))
-	if err != nil || rev == es.NoStream {
-		return activities.Terms{}, fmt.Errorf("agreement %s: %w", id, errors.Join(err, market.ErrNotFound))
+	if err != nil {
+		return activities.Terms{}, err
+	}
+	if rev == es.NoStream {
+		return activities.Terms{}, market.AgreementNotFound(id)
 	}
 	o := terms.Parse(s.Terms.OfferProperties)
 	return activities.Terms{

@@ -19,6 +19,7 @@ import (
 	"github.com/emet-node/emet/domain/activity/usage"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/peer"
 )
@@ -63,8 +64,11 @@ func (in *Inbound) Answers() effects.Inbound {
 // create makes the activity and answers when its exe-unit is initialised.
 func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateActivity) (peer.Message, error) {
 	t, err := in.Terms(ctx, m.AgreementID)
-	if err != nil {
+	if errors.Is(err, market.ErrNotFound) {
 		return nil, peer.Refuse(peer.NotFound, "agreement %s is not known here", m.AgreementID)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if t.Requestor != from.Node {
 		return nil, peer.Refuse(peer.Forbidden, "you are not the requestor of agreement %s", m.AgreementID)

@@ -14,6 +14,7 @@ import (
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market"
 	"github.com/emet-node/emet/domain/peer"
 	"github.com/emet-node/emet/eventschemas"
 )
@@ -88,6 +89,22 @@ func TestACreationIsRefusedOnlyByANo(t *testing.T) {
 		}
 		if again := new(effects.RetryAfter); c.code == "" && !errors.As(err, &again) {
 			t.Errorf("%s: not tried again: %v", name, err)
+		}
+	}
+}
+
+// A provider that cannot read its log does not say that there is no agreement.
+func TestOnlyWhatIsNotThereIsNotFound(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		code peer.Code // "" = told as the provider's own trouble
+	}{{market.AgreementNotFound("a"), peer.NotFound}, {es.ErrDegraded, ""}} {
+		in := &activities.Inbound{Units: &activities.Units{Terms: func(context.Context, string) (activities.Terms, error) { return activities.Terms{}, c.err }}}
+		_, err := in.Answers().HandleCall(t.Context(), peer.Caller{}, peer.CreateActivity{AgreementID: "a", RequestID: "r"})
+		no, refused := effects.RefusalOf(err)
+		if refused != (c.code != "") || refused && no.Code != c.code {
+			t.Errorf("%v is told as %v", c.err, err)
 		}
 	}
 }

@@ -70,7 +70,8 @@ type Units struct {
 	Usage      *es.Aggregate[usage.Command, usage.Event, usage.State]
 	Supervisor unit.Supervisor
 	Blobs      BlobStore
-	// Terms reads an agreement of the provider's side.
+	// Terms reads an agreement of the provider's side. One that there is not is
+	// market.ErrNotFound.
 	Terms func(ctx context.Context, agreementID string) (Terms, error)
 	// Files is how an exe-unit of an agreement reaches its requestor's files.
 	Files func(t Terms) unit.Files

@@ -18,6 +18,7 @@ import (
 	"github.com/emet-node/emet/domain/activity/unit"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/terms"
 	"github.com/emet-node/emet/domain/peer"
@@ -32,7 +33,7 @@ func termsOf(agg *Aggregates) func(ctx context.Context, id string) (activities.T
 			return activities.Terms{}, err
 		}
 		if rev == es.NoStream {
-			return activities.Terms{}, fmt.Errorf("agreement %s is not known", id)
+			return activities.Terms{}, market.AgreementNotFound(id)
 		}
 		demand, offer := terms.Parse(s.Terms.DemandProperties), terms.Parse(s.Terms.OfferProperties)
 		threads, _ := offer.Int(terms.Threads)
