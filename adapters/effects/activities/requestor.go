@@ -16,6 +16,7 @@ import (
 const (
 	callTime     = 5 * time.Second  // one try at a request that should be answered at once
 	createTime   = 10 * time.Second // one try at a request for which an exe-unit is started
+	execTime     = 3 * time.Second  // one try at an exec; more than a provider waits for its exe-unit
 	execPatience = 8 * time.Second  // an exec that cannot be delivered by then is refused
 	lastPatience = 60 * time.Second // a provider that does not confirm an end by then is given up on
 	retrySoon    = 300 * time.Millisecond
@@ -117,7 +118,7 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 	if s.Ended {
 		return order(batch.RefuseExec{By: effects.Own(), Code: "abandoned", Message: ErrNoUnit.Error() + ": the activity ended before the script was delivered"}), nil
 	}
-	call, cancel := context.WithTimeout(ctx, callTime)
+	call, cancel := context.WithTimeout(ctx, execTime)
 	defer cancel()
 	_, err = r.Peers.Call(call, e.Requestor, e.Provider, peer.Exec{ActivityID: s.PeerID(), BatchID: e.BatchID, Script: e.Script})
 	if err == nil {
