@@ -27,6 +27,7 @@ const (
 // contact decides, so a wrong entry costs a dial.
 type directory struct {
 	nodes map[identity.NodeID]place
+	met   int // proofs so far
 	addrs map[lpeer.ID][]multiaddr.Multiaddr
 }
 
@@ -35,10 +36,12 @@ type place struct {
 	features []string
 	proved   bool // in this life
 	kept     bool // in an earlier one
+	met      int  // which proof of this life it was, 0 = none
 }
 
 func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) {
-	d.put(id, place{host: host, features: features, proved: true})
+	d.met++
+	d.put(id, place{host: host, features: features, proved: true, met: d.met})
 }
 
 // heard takes over hearsay unless something better is known.

@@ -1,6 +1,7 @@
 package libp2p
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	maxRemembered = 256 // hosts in the file
+	maxRemembered = 256 // hosts in the file, those that were met last
 	maxVisited    = 16  // of them are dialled at start
 	saveEvery     = 20 * time.Millisecond
 )
@@ -146,7 +147,9 @@ func (n *Net) memory() string {
 			met = append(met, id)
 		}
 	}
-	slices.Sort(met)
+	slices.SortFunc(met, func(a, b identity.NodeID) int { // whoever was met last comes first
+		return cmp.Or(cmp.Compare(n.known.nodes[b].met, n.known.nodes[a].met), cmp.Compare(a, b))
+	})
 	nodes := make(map[lpeer.ID][]identity.NodeID)
 	for _, id := range met {
 		if host := n.known.nodes[id].host; len(nodes) < maxRemembered || nodes[host] != nil {
@@ -155,6 +158,7 @@ func (n *Net) memory() string {
 	}
 	r := remembered{Hosts: []rememberedHost{}}
 	for _, host := range slices.Sorted(maps.Keys(nodes)) {
+		slices.Sort(nodes[host])
 		r.Hosts = append(r.Hosts, rememberedHost{hostAddrs: addrsOf(lpeer.AddrInfo{ID: host, Addrs: n.known.addrs[host]}), Nodes: nodes[host]})
 	}
 	n.mu.Unlock()
@@ -170,7 +174,15 @@ func writeFile(path, text string) error {
 		return err
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync() // a power cut must not leave an empty file
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)

@@ -105,6 +105,24 @@ func TestManyGreetingsAreKeptByFewWrites(t *testing.T) {
 	}
 }
 
+// There is room for some hosts only; who was met last is among them.
+func TestWhoWasMetLastIsKept(t *testing.T) {
+	t.Parallel()
+	n := &Net{cfg: Config{File: filepath.Join(t.TempDir(), "peers.json")}}
+	n.meetAll(1, 1)
+	n.meetAll(2, maxRemembered)
+	for _, i := range []int{7, maxRemembered + 60} { // one comes again, one is new
+		n.meetAll(i, 1)
+		id, _, _ := stranger(i)
+		if text, err := os.ReadFile(n.cfg.File); err != nil || !strings.Contains(string(text), string(id)) {
+			t.Errorf("%d was met last and is not in the file: %v", i, err)
+		}
+	}
+	if id, _, _ := stranger(1); strings.Contains(n.memory(), string(id)) {
+		t.Error("more hosts are kept than there is room for")
+	}
+}
+
 func TestADamagedFileIsAsGoodAsNone(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "peers.json")
