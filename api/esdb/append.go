@@ -3,6 +3,7 @@ package esdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 
@@ -22,9 +23,11 @@ func trailer(ctx context.Context, md metadata.MD) error { return grpc.SetTrailer
 // clients write has it.
 const binarySubject = "binary"
 
-// Append implements the service Streams. A node's log refuses it.
+// Append implements the service Streams. A node's log takes it from an operator
+// only, for streams that are not the node's.
 func (s *Server) Append(in streams.Streams_AppendServer) error {
-	if !s.o.Writable {
+	who, ok := s.author(in.Context())
+	if !ok {
 		hearOut(in)
 		return refused(in.Context(), trailer)
 	}
@@ -44,11 +47,15 @@ func (s *Server) Append(in streams.Streams_AppendServer) error {
 		}
 		e, err := proposed(in.Context(), m.GetProposedMessage())
 		if err != nil {
+			hearOut(in)
 			return err
 		}
-		w.Events = append(w.Events, e)
+		if w.Events = append(w.Events, e); len(w.Events) > es.MaxAppendEvents {
+			hearOut(in)
+			return appendProblem(in.Context(), fmt.Errorf("more than %d events in one append: %w", es.MaxAppendEvents, es.ErrTooLarge))
+		}
 	}
-	r, err := s.write(in.Context(), w)
+	r, err := s.write(in.Context(), who, w)
 	var wrong *es.WrongExpectedRevision
 	switch {
 	case errors.As(err, &wrong):
@@ -79,7 +86,11 @@ func hearOut(in streams.Streams_AppendServer) {
 }
 
 // write appends; without events it only compares the revision.
-func (s *Server) write(ctx context.Context, w es.Write) (es.Receipt, error) {
+func (s *Server) write(ctx context.Context, who *author, w es.Write) (es.Receipt, error) {
+	w, err := s.allowed(who, w)
+	if err != nil {
+		return es.Receipt{}, err
+	}
 	if len(w.Events) > 0 {
 		return s.o.Store.Append(ctx, nil, w)
 	}
@@ -91,11 +102,26 @@ func (s *Server) write(ctx context.Context, w es.Write) (es.Receipt, error) {
 }
 
 func appendProblem(ctx context.Context, err error) error {
-	if errors.Is(err, es.ErrTooLarge) {
-		_ = trailer(ctx, metadata.Pairs("exception", "maximum-append-size-exceeded", "maximum-append-size", strconv.Itoa(es.MaxAppendBytes)))
+	switch {
+	case errors.Is(err, es.ErrTooLarge):
+		_ = trailer(ctx, metadata.Pairs("exception", "maximum-append-size-exceeded", "maximum-append-size", strconv.Itoa(limitOf(err))))
+		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, errNotYours):
+		_ = trailer(ctx, metadata.Pairs("exception", "access-denied"))
+		return status.Error(codes.PermissionDenied, err.Error())
+	case errors.Is(err, errNoFact), errors.Is(err, es.ErrIDConflict):
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	return status.Error(codes.Internal, err.Error())
+}
+
+// limitOf is the limit that an append broke, in bytes.
+func limitOf(err error) int {
+	var much *tooMuch
+	if errors.As(err, &much) {
+		return much.limit
+	}
+	return es.MaxAppendBytes
 }
 
 type revisionOption interface {

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/emet-node/emet/domain/es"
 )
 
 // open are the services that clients ask before they send a key.
@@ -35,10 +37,10 @@ func (s *Server) admit(ctx context.Context, method string) (secret string, err e
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if given := md.Get("authorization"); len(given) > 0 {
-		if secret, ok := password(given[0]); ok && s.mayRead(secret) {
+		if secret, ok := password(given[0]); ok && s.knows(secret) {
 			return secret, nil
 		}
-		return "", status.Error(codes.Unauthenticated, "the password is not an app-key of an auditor; emet app-key create --role auditor makes one")
+		return "", status.Error(codes.Unauthenticated, "the password is not an app-key of an auditor or operator; emet app-key create --role auditor makes one")
 	}
 	if p, ok := peer.FromContext(ctx); ok {
 		if who, ok := p.AuthInfo.(plain); ok && who.sameUser {
@@ -48,8 +50,23 @@ func (s *Server) admit(ctx context.Context, method string) (secret string, err e
 	return "", status.Error(codes.Unauthenticated, "no app-key was sent; most clients send the one of the connection string with TLS only")
 }
 
-func (s *Server) mayRead(secret string) bool {
-	return s.o.MayRead != nil && secret != "" && s.o.MayRead(secret)
+// knows says whether a secret opens the door.
+func (s *Server) knows(secret string) bool {
+	if secret == "" {
+		return false
+	}
+	if s.o.MayRead != nil && s.o.MayRead(secret) {
+		return true
+	}
+	_, ok := s.mayAppend(secret)
+	return ok
+}
+
+func (s *Server) mayAppend(secret string) (es.Meta, bool) {
+	if s.o.MayAppend == nil {
+		return es.Meta{}, false
+	}
+	return s.o.MayAppend(secret)
 }
 
 // password takes the secret from "Basic base64(user:secret)".
@@ -81,7 +98,11 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if secret == "" {
 		return next(srv, ss)
 	}
-	ctx, cancel := context.WithCancelCause(ss.Context())
+	ctx := ss.Context()
+	if m, ok := s.mayAppend(secret); ok {
+		ctx = context.WithValue(ctx, authorKey{}, &author{m})
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		look := time.NewTicker(keyLooks)
@@ -91,7 +112,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 			case <-ctx.Done():
 				return
 			case <-look.C:
-				if !s.mayRead(secret) {
+				if !s.knows(secret) {
 					cancel(errRevoked)
 					return
 				}

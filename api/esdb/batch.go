@@ -23,9 +23,10 @@ import (
 const maxOpenBatches = 64
 
 // BatchAppend implements the service Streams: many appends over one call, each
-// in one or several pieces. A node's log refuses it.
+// in one or several pieces. A node's log takes it as it takes Append.
 func (s *Server) BatchAppend(in streams.Streams_BatchAppendServer) error {
-	if !s.o.Writable {
+	who, ok := s.author(in.Context())
+	if !ok {
 		return refused(in.Context(), trailer)
 	}
 	open := map[string]*batch{}
@@ -51,13 +52,15 @@ func (s *Server) BatchAppend(in streams.Streams_BatchAppendServer) error {
 			if err != nil {
 				return err
 			}
-			b.events = append(b.events, e)
+			if b.events = append(b.events, e); len(b.events) > es.MaxAppendEvents {
+				return status.Errorf(codes.InvalidArgument, "more than %d events in one append", es.MaxAppendEvents)
+			}
 		}
 		if !m.GetIsFinal() {
 			continue
 		}
 		delete(open, id)
-		answer := s.batch(in.Context(), b)
+		answer := s.batch(in.Context(), who, b)
 		answer.CorrelationId = m.GetCorrelationId()
 		if err := in.Send(answer); err != nil {
 			return err
@@ -83,7 +86,7 @@ func (b *batch) expected() es.Revision {
 	return es.Any
 }
 
-func (s *Server) batch(ctx context.Context, b *batch) *streams.BatchAppendResp {
+func (s *Server) batch(ctx context.Context, who *author, b *batch) *streams.BatchAppendResp {
 	w := es.Write{Stream: es.Stream(b.options.GetStreamIdentifier().GetStreamName()), Expected: b.expected(), Events: slices.Clip(b.events)}
 	out := &streams.BatchAppendResp{StreamIdentifier: b.options.GetStreamIdentifier()}
 	switch w.Expected {
@@ -96,7 +99,7 @@ func (s *Server) batch(ctx context.Context, b *batch) *streams.BatchAppendResp {
 	default:
 		out.ExpectedStreamPosition = &streams.BatchAppendResp_StreamPosition{StreamPosition: uint64(w.Expected)}
 	}
-	r, err := s.write(ctx, w)
+	r, err := s.write(ctx, who, w)
 	if err != nil {
 		out.Result = &streams.BatchAppendResp_Error{Error: batchError(err)}
 		return out
@@ -122,7 +125,11 @@ func batchError(err error) *pstatus.Status {
 	case errors.As(err, &wrong):
 		return statusOf(code.Code_ALREADY_EXISTS, err, batchConflict(wrong))
 	case errors.Is(err, es.ErrTooLarge):
-		return statusOf(code.Code_INVALID_ARGUMENT, err, &shared.MaximumAppendSizeExceeded{MaxAppendSize: es.MaxAppendBytes})
+		return statusOf(code.Code_INVALID_ARGUMENT, err, &shared.MaximumAppendSizeExceeded{MaxAppendSize: uint32(limitOf(err))})
+	case errors.Is(err, errNotYours):
+		return statusOf(code.Code_PERMISSION_DENIED, err, &shared.AccessDenied{})
+	case errors.Is(err, errNoFact), errors.Is(err, es.ErrIDConflict):
+		return statusOf(code.Code_INVALID_ARGUMENT, err, &shared.Unknown{})
 	}
 	return statusOf(code.Code_INTERNAL, err, &shared.Unknown{})
 }

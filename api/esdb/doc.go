@@ -15,9 +15,11 @@
 //
 // # Who may
 //
-// The door only reads. Appends, deletions and tombstones are refused with
-// access-denied. ServerFeatures and Gossip answer anybody, as clients ask them
-// before they say who they are; everything else wants an app-key of an auditor
+// The door reads. An app-key of an operator may append too, to streams and with
+// types that are not the node's own (Options.Reserved): small JSON events whose metadata
+// then says who appended them. All other appends, and every deletion and tombstone, are
+// refused with access-denied. ServerFeatures and Gossip answer anybody, as clients ask them
+// before they say who they are; everything else wants an app-key of an auditor or operator
 // as the password of the connection string, and ends within a second when that
 // key is revoked. Two of the official clients send no password without TLS: when
 // there is none, the process at the other end must belong to the user that the

@@ -278,5 +278,5 @@ func (r *reading) target(e *es.Event) *es.Event {
 // refused is what every writer is told.
 func refused(ctx context.Context, send func(context.Context, metadata.MD) error) error {
 	_ = send(ctx, metadata.Pairs("exception", "access-denied"))
-	return status.Error(codes.PermissionDenied, "the log can be read here and not be written; what stands in it is the node's own word")
+	return status.Error(codes.PermissionDenied, "the log can be read here and not be written; what stands in it is the node's own word (an app-key of an operator may append to other streams: emet app-key create --role operator, sent with TLS)")
 }

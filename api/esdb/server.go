@@ -26,12 +26,18 @@ type Options struct {
 	// MayRead says whether an app-key's secret opens the door. nil = nothing
 	// does, except that a process of the same user needs none without TLS.
 	MayRead func(secret string) bool
+	// MayAppend says whether an app-key's secret opens the door for appends too,
+	// and what the metadata of these events says about it. nil = none does.
+	MayAppend func(secret string) (es.Meta, bool)
+	// Reserved says why a stream or a type of event is not for those who may
+	// append, nil = it is for them. Names that begin with $ never are.
+	Reserved func(s es.Stream, typ string) error
 	// TLS of the listener; nil = plain text, which is for loopback only.
 	TLS *tls.Config
 	// Groups is the file that keeps persistent subscriptions; "" = in memory.
 	Groups string
-	// Writable lets clients append. A node never sets it: what stands in its
-	// log must not be forged. Tests of clients run against it.
+	// Writable lets everybody append anything. A node never sets it: what stands
+	// in its log must not be forged. Tests of clients run against it.
 	Writable bool
 	// Open lets everybody in, for tests.
 	Open bool

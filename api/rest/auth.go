@@ -95,6 +95,8 @@ func mayUse(k Key, r *http.Request) string {
 		}
 	case identity.RoleMetrics:
 		return "This application key may only read metrics"
+	case identity.RoleOperator:
+		return "This application key only opens the gRPC door"
 	}
 	return ""
 }

@@ -19,7 +19,7 @@ func newAppKeyCommand() *cobra.Command {
 	}
 	create.Flags().String("id", "", "identity that the key speaks for (id or alias, default: the default identity)")
 	create.Flags().StringArray("allow-origin", nil, "browser origin that may use the key; repeatable (* counts only with rest.allow-any-origin)")
-	create.Flags().String("role", "", "manager (default), requestor, provider, auditor or metrics")
+	create.Flags().String("role", "", "manager (default), requestor, provider, auditor, metrics, or operator (appends through the gRPC door)")
 	list := &cobra.Command{
 		Use: "list", Short: "List the keys of clients", Args: cobra.NoArgs,
 		Long:    "list shows the keys with their secrets, since the operator owns them. With --quiet it leaves the secrets out.",

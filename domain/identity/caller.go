@@ -35,6 +35,7 @@ const (
 	RoleProvider  Role = "provider"
 	RoleAuditor   Role = "auditor" // reading only
 	RoleMetrics   Role = "metrics"
+	RoleOperator  Role = "operator" // appending to other streams than the node's, through the gRPC door
 )
 
 // Caller is who gives a command. It is part of the command, so that "who may"

@@ -13,4 +13,8 @@ var obligations = []string{
 	"allocation.created.v1",
 }
 
-func opensObligations(typ string) bool { return slices.Contains(obligations, typ) }
+// opensObligations also says so of what is appended through the gRPC door,
+// which can wait.
+func opensObligations(typ string) bool {
+	return slices.Contains(obligations, typ) || !ownNames().has(typ, ".")
+}

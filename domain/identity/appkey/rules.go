@@ -93,9 +93,9 @@ func (c Create) check() error {
 		return fmt.Errorf("%w %q: it would have expired at %s", ErrBadKey, c.Name, e.UTC())
 	}
 	switch c.Role {
-	case identity.RoleManager, identity.RoleRequestor, identity.RoleProvider, identity.RoleAuditor, identity.RoleMetrics:
+	case identity.RoleManager, identity.RoleRequestor, identity.RoleProvider, identity.RoleAuditor, identity.RoleMetrics, identity.RoleOperator:
 	default:
-		return fmt.Errorf("%w %q: role %q, want manager, requestor, provider, auditor or metrics", ErrBadKey, c.Name, c.Role)
+		return fmt.Errorf("%w %q: role %q, want manager, requestor, provider, auditor, metrics or operator", ErrBadKey, c.Name, c.Role)
 	}
 	return checkOrigins(c.Origins)
 }
