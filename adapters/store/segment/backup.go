@@ -108,7 +108,13 @@ func (s *Store) parts(checkpoint []byte) ([]part, error) {
 	if checkpoint != nil {
 		out = append(out, part{checkpointName, int64(len(checkpoint)), func(_ context.Context, w io.Writer) error { _, err := w.Write(checkpoint); return err }})
 	}
-	err := filepath.WalkDir(filepath.Join(s.dir, blobsDir), func(name string, d fs.DirEntry, err error) error {
+	blobs, err := blobParts(s.dir)
+	return append(out, blobs...), err
+}
+
+// blobParts are the blobs beside a log.
+func blobParts(dir string) (out []part, err error) {
+	err = filepath.WalkDir(filepath.Join(dir, blobsDir), func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -119,7 +125,7 @@ func (s *Store) parts(checkpoint []byte) ([]part, error) {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(s.dir, name)
+		rel, err := filepath.Rel(dir, name)
 		out = append(out, part{filepath.ToSlash(rel), info.Size(), func(_ context.Context, w io.Writer) error { return copyFile(name, w) }})
 		return err
 	})
