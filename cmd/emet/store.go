@@ -38,7 +38,7 @@ the exit code is 1.`,
 	for _, c := range []*cobra.Command{verify, rebuild, info} {
 		jsonFlag(c)
 	}
-	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newExportCommand(), newCheckpointCommand())
+	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newRepairCommand(), newExportCommand(), newCheckpointCommand())
 }
 
 type damage struct {
@@ -131,7 +131,7 @@ func sayVerified(cmd *cobra.Command, v verified, found []segment.Damage) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "damaged: %s\n", printable(d.Error()))
 	}
 	if !v.OK {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d places are damaged\n", v.Dir, len(found))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d places are damaged; emet store repair tells what can be done\n", v.Dir, len(found))
 		return
 	}
 	w := cmd.OutOrStdout()
