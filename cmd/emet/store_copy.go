@@ -14,7 +14,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
-	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/adapters/store/archive"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 )
@@ -24,13 +24,20 @@ func newBackupCommand() *cobra.Command {
 		Use: "backup", Short: "Copy the log to a directory or a tar file", Args: cobra.NoArgs,
 		Long: `backup copies the log, the large contents beside it and the newest checkpoint. A
 node may run meanwhile: the copy is what was there when the command began. Every
-frame is checked while it is copied, so that damage is found now and not when
-the copy is needed. Keys and secrets are not in it: keep the secrets directory
-by other means.`,
-		Example: "  emet store backup -o emet.tar\n  emet store backup -o /mnt/backups/today/ --json",
+event is checked while it is copied, so that damage is found now and not when
+the copy is needed. How far webhooks were told is in it. Views, the offer book and
+work directories are not: they are made again, or are of the moment.
+
+Keys and secrets are in it only with --with-secrets: identities (as encrypted as their
+key files are), the keys of sealed facts, app-keys, webhooks, and the keys of host and
+log. Whoever has such a backup can act as this node, and two nodes with one identity
+harm each other. Without them, keep the secrets directory by other means; emet id export
+writes the key file of one identity.`,
+		Example: "  emet store backup -o emet.tar\n  emet store backup -o /mnt/backups/today/ --json\n  emet store backup -o safe.tar --with-secrets",
 		RunE:    runBackup,
 	}
 	cmd.Flags().StringP("output", "o", "", "a tar file, or a directory if it is one or ends with a slash (required)")
+	cmd.Flags().Bool("with-secrets", false, "put keys and secrets into it too")
 	jsonFlag(cmd)
 	return cmd
 }
@@ -42,7 +49,8 @@ func newRestoreCommand() *cobra.Command {
 new log with an id of its own that begins with all events of the old one and
 names it in its next event: what the old log said after the backup was taken
 is not contradicted in its name. Everything is checked, also against
-the last checkpoint that the old log had signed.`,
+the last checkpoint that the old log had signed. How far webhooks were told is
+restored too, and keys and secrets if the backup has them and the directory has none.`,
 		Example: "  emet store restore emet.tar -d ./node",
 		RunE:    runRestore,
 	}
@@ -65,7 +73,7 @@ are the event's own JSON; data that is sealed, or no JSON, is in dataBase64. A n
 
 type backedUp struct {
 	Target string `json:"target"`
-	segment.Manifest
+	archive.Manifest
 }
 
 func runBackup(cmd *cobra.Command, _ []string) error {
@@ -80,11 +88,9 @@ func runBackup(cmd *cobra.Command, _ []string) error {
 	if !node.HasData(c.Dir()) {
 		return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
 	}
-	if err := node.InSegments(c.Dir()); err != nil {
-		return err
-	}
+	withSecrets, _ := cmd.Flags().GetBool("with-secrets")
 	progress, done := progressBar(cmd, "backup")
-	m, err := segment.Backup(cmd.Context(), c.Dir("store"), target, time.Now(), progress)
+	m, err := node.BackupLog(cmd.Context(), node.Options{Dir: c.Dir(), Store: c.Store()}, target, withSecrets, progress)
 	done()
 	if err != nil {
 		return explain(err)
@@ -93,6 +99,9 @@ func runBackup(cmd *cobra.Command, _ []string) error {
 		return printJSON(cmd.OutOrStdout(), backedUp{target, m})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d events of log %s, %d bytes\nroot %s\n", target, m.Events, m.LogID, m.Bytes, m.Root)
+	if m.Secrets {
+		fmt.Fprintln(cmd.OutOrStdout(), "keys and secrets are in it: whoever has it can act as this node")
+	}
 	return nil
 }
 

@@ -54,12 +54,12 @@ func TestABackupBecomesALogOfItsOwn(t *testing.T) {
 	size, root := s.Root()
 	for _, target := range []string{t.TempDir() + "/b.tar", t.TempDir(), t.TempDir() + "/new/"} {
 		var done, total int64
-		m, err := segment.Backup(t.Context(), s.dir, target, time.Unix(1e9, 0), func(d, t int64) { done, total = d, t })
+		m, err := segment.Backup(t.Context(), s.dir, target, time.Unix(1e9, 0), nil, func(d, t int64) { done, total = d, t })
 		if err != nil || m.Events != size || m.Root != root.String() || done != total || total == 0 {
 			t.Fatalf("%s: %+v, %v; %d of %d bytes", target, m, err, done, total)
 		}
 		dir := filepath.Join(t.TempDir(), "again")
-		r, err := segment.Restore(t.Context(), target, dir, time.Now(), nil)
+		r, err := segment.Restore(t.Context(), target, dir, time.Now(), nil, nil)
 		if err != nil || r.NewLogID == s.LogID() || r.Manifest != m {
 			t.Fatalf("%s: %+v, %v", target, r, err)
 		}
@@ -84,7 +84,7 @@ func TestABackupBecomesALogOfItsOwn(t *testing.T) {
 			t.Error("nothing can be appended to what was restored")
 		}
 		l.check(t, again)
-		if _, err := segment.Restore(t.Context(), target, dir, time.Now(), nil); err == nil {
+		if _, err := segment.Restore(t.Context(), target, dir, time.Now(), nil, nil); err == nil {
 			t.Error("a store was restored over another")
 		}
 	}
@@ -108,11 +108,11 @@ func TestABackupOfALogThatIsWritten(t *testing.T) {
 		default:
 		}
 		target := t.TempDir() + "/b.tar"
-		if _, err := segment.Backup(t.Context(), s.dir, target, time.Now(), nil); err != nil {
+		if _, err := segment.Backup(t.Context(), s.dir, target, time.Now(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), "again")
-		if _, err := segment.Restore(t.Context(), target, dir, time.Now(), nil); err != nil {
+		if _, err := segment.Restore(t.Context(), target, dir, time.Now(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		logs = append(logs, events(t, open(t, dir, small)))
@@ -136,7 +136,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	s := filled(t)
 	size, root := s.Root()
 	name := t.TempDir() + "/b.tar"
-	if _, err := segment.Backup(t.Context(), s.dir, name, time.Now(), nil); err != nil {
+	if _, err := segment.Backup(t.Context(), s.dir, name, time.Now(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	good, err := os.ReadFile(name)
@@ -156,7 +156,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), "again")
-		if _, err := segment.Restore(context.Background(), name, dir, time.Now(), nil); err != nil {
+		if _, err := segment.Restore(context.Background(), name, dir, time.Now(), nil, nil); err != nil {
 			refused++
 			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Fatalf("a half-restored store is left: %v", err)
@@ -192,7 +192,7 @@ func TestABackupDoesNotCarryRot(t *testing.T) {
 	}
 	f.Close()
 	target := t.TempDir() + "/b.tar"
-	_, err = segment.Backup(t.Context(), s.dir, target, time.Now(), nil)
+	_, err = segment.Backup(t.Context(), s.dir, target, time.Now(), nil, nil)
 	var d *segment.Damage
 	if !errors.As(err, &d) || d.FirstPosition != 0 {
 		t.Errorf("backup of a damaged log: %v", err)

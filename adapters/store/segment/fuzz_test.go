@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emet-node/emet/adapters/store/archive"
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 )
@@ -106,7 +107,7 @@ func FuzzRestore(f *testing.F) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, p := range []struct{ name, content string }{
-		{manifestName, `{"engine":"segment","events":1,"format":"emet/backup/1","logId":"00","root":"00"}`},
+		{archive.ManifestName, `{"engine":"segment","events":1,"format":"emet/backup/1","logId":"00","root":"00"}`},
 		{"seg/00000000000000000000.elog", "x"},
 		{"../escaped", "x"},
 	} {
@@ -127,7 +128,7 @@ func FuzzRestore(f *testing.F) {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Restore(context.Background(), name, filepath.Join(dir, "to", "store"), time.Unix(1, 0), nil)
+		_, err := Restore(context.Background(), name, filepath.Join(dir, "to", "store"), time.Unix(1, 0), nil, nil)
 		if err == nil {
 			return
 		}

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/emet-node/emet/adapters/store/archive"
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 )
@@ -273,53 +273,44 @@ func (o overlay) ReadDir(dir string) ([]string, error) {
 	return names, err
 }
 
-// Salvage writes all events before the first that is lost to a new directory, as a
-// backup that [Restore] takes: what can be had of a log when no copy has
-// the rest. The checkpoint is left out when it covers more.
+// Salvage writes all events before the first that is lost to target, a directory that
+// is not there yet, as a backup that [Restore] takes: what can be had of a log
+// when no copy has the rest. The checkpoint is left out when it covers more.
 func Salvage(ctx context.Context, dir string, o RepairOptions, target string, now time.Time) (plan Repair, err error) {
 	r, err := planRepair(dir, o)
 	if err != nil {
 		return plan, fmt.Errorf("salvage store %s: %w", dir, err)
 	}
 	defer closeBroken(r.segments)
-	m := Manifest{Created: now.UTC(), Engine: "segment", Events: r.plan.Events, Format: BackupFormat, LogID: r.plan.LogID, Root: r.plan.Root.String()}
-	put := func(name string, size int64, write func(io.Writer) error) error {
-		m.Bytes += size
-		return writeSynced(filepath.Join(target, filepath.FromSlash(name)), write)
+	staged, err := os.MkdirTemp(filepath.Dir(filepath.Clean(target)), "salvage-")
+	if err != nil {
+		return r.plan, err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(staged)) }()
+	var parts []archive.Part
 	err = r.segmentsAnew(ctx, now, func(int) bool { return true }, func(n *building) error {
+		at := filepath.Join(staged, segmentName(n.First))
 		size := roundUp(int64(len(n.b)))
-		return put(path.Join(segDir, segmentName(n.First)), size, func(w io.Writer) error {
-			_, err := w.Write(append(n.b, make([]byte, size-int64(len(n.b)))...))
+		if err := os.WriteFile(at, append(n.b, make([]byte, size-int64(len(n.b)))...), 0o600); err != nil {
 			return err
-		})
+		}
+		p, err := archive.File(path.Join(segDir, segmentName(n.First)), at)
+		parts = append(parts, p)
+		return err
 	})
 	if err != nil {
 		return r.plan, err
 	}
-	others, err := blobParts(dir)
+	blobs, err := archive.BlobParts(dir)
+	if err == nil && o.AtLeast > 0 && o.AtLeast <= r.plan.Events {
+		var p archive.Part
+		p, err = archive.File(archive.CheckpointName, filepath.Join(dir, archive.CheckpointName))
+		blobs = append(blobs, p)
+	}
 	if err != nil {
 		return r.plan, err
 	}
-	if o.AtLeast > 0 && o.AtLeast <= r.plan.Events {
-		name := filepath.Join(dir, checkpointName)
-		info, err := os.Stat(name)
-		if err != nil {
-			return r.plan, err
-		}
-		others = append(others, part{checkpointName, info.Size(), func(_ context.Context, w io.Writer) error { return copyFile(name, w) }})
-	}
-	for _, p := range others {
-		if err := put(p.name, p.size, func(w io.Writer) error { return p.copy(ctx, w) }); err != nil {
-			return r.plan, err
-		}
-	}
-	b, err := es.CanonicalJSON(m)
-	if err != nil {
-		return r.plan, err
-	}
-	if err := writeSynced(filepath.Join(target, manifestName), func(w io.Writer) error { _, err := w.Write(append(b, '\n')); return err }); err != nil {
-		return r.plan, err
-	}
-	return r.plan, syncDirs(target)
+	m := archive.Manifest{Engine: "segment", Events: r.plan.Events, LogID: r.plan.LogID, Root: r.plan.Root.String()}
+	_, err = archive.Write(ctx, target+"/", m, append(parts, blobs...), now, nil)
+	return r.plan, err
 }

@@ -247,7 +247,7 @@ func TestWithoutACopyLossIsNamedAndNeverDone(t *testing.T) {
 			t.Fatalf("seed %d, %s: %v", seed, what, err)
 		}
 		again := filepath.Join(t.TempDir(), "store")
-		if back, err := Restore(t.Context(), rest, again, noon, nil); err != nil || back.Events != plan.Events {
+		if back, err := Restore(t.Context(), rest, again, noon, nil, nil); err != nil || back.Events != plan.Events {
 			t.Fatalf("seed %d, %s: %+v, %v", seed, what, back, err)
 		}
 		goesOn(t, again, plan.Events)
@@ -327,7 +327,7 @@ func TestAnOlderBackupRepairsWhatItHas(t *testing.T) {
 	}
 	fillTo(40)
 	backup := filepath.Join(t.TempDir(), "b.tar")
-	if _, err := Backup(t.Context(), dir, backup, noon, nil); err != nil {
+	if _, err := Backup(t.Context(), dir, backup, noon, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := fillTo(90)

@@ -54,7 +54,7 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 	if l.Blobs, err = blobs.Open(filepath.Join(o.Dir, "store", "blobs")); err != nil {
 		return nil, err
 	}
-	if l.News, err = bus.OpenState(filepath.Join(o.Dir, "news", "news.db")); err != nil {
+	if l.News, err = bus.OpenState(newsFile(o.Dir)); err != nil {
 		return nil, err
 	}
 	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault, Build: o.Version}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/ledger"
+	"github.com/emet-node/emet/adapters/store/archive"
 	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/adapters/store/sqlite"
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
 	domain "github.com/emet-node/emet/domain/ledger"
@@ -19,7 +22,7 @@ import (
 
 // Revived is what [RestoreLog] made.
 type Revived struct {
-	segment.Restored
+	archive.Restored
 	Epoch int64
 	// Signed is the size of the last checkpoint of the old log, 0 = it had none.
 	Signed uint64
@@ -31,8 +34,9 @@ var ErrHasData = errors.New("there is a log already")
 // RestoreLog puts the log of a backup into a data directory that has none: a new
 // log that begins with the events of the old one and says so in its next event,
 // $log.opened. What the old log had signed must be among them. The views there
-// are removed; they are made again from the log.
-func RestoreLog(ctx context.Context, source string, o Options, progress segment.Progress) (r Revived, err error) {
+// are removed; they are made again from the log. How far webhooks were told comes back too, and
+// the secrets if the backup has them.
+func RestoreLog(ctx context.Context, source string, o Options, progress archive.Progress) (r Revived, err error) {
 	if HasData(o.Dir) {
 		return r, fmt.Errorf("%w: %s", ErrHasData, filepath.Join(o.Dir, "store"))
 	}
@@ -43,10 +47,25 @@ func RestoreLog(ctx context.Context, source string, o Options, progress segment.
 	if err := os.RemoveAll(fresh); err != nil { // of an attempt that was interrupted
 		return r, err
 	}
-	if r.Restored, err = segment.Restore(ctx, source, fresh, time.Now(), progress); err != nil {
+	m, err := archive.Peek(source)
+	if err != nil {
 		return r, err
 	}
-	if err = r.begin(ctx, fresh, o.Version); err != nil {
+	if m.Engine != engineSegment && m.Engine != engineSQLite {
+		return r, fmt.Errorf("%w: it is of engine %q, which this build does not know", archive.ErrNoBackup, m.Engine)
+	}
+	var extra beside
+	restore := segment.Restore
+	if m.Engine == engineSQLite {
+		restore = sqlite.Restore
+	}
+	if r.Restored, err = restore(ctx, source, fresh, time.Now(), extra.take, progress); err != nil {
+		return r, err
+	}
+	if err = extra.room(o.Dir); err == nil {
+		err = r.begin(ctx, fresh, o)
+	}
+	if err != nil {
 		return r, errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := os.RemoveAll(filepath.Join(o.Dir, "views")); err != nil {
@@ -57,15 +76,38 @@ func RestoreLog(ctx context.Context, source string, o Options, progress segment.
 	if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return r, fmt.Errorf("%s is in the way: %w", old, err)
 	}
+	// What is beside the log comes first: a directory that has a log has all.
+	if err := extra.put(ctx, o.Dir, es.Position(r.Events)); err != nil {
+		return r, err
+	}
 	if err := os.Rename(fresh, old); err != nil {
 		return r, err
 	}
 	return r, vfs.OS{}.SyncDir(o.Dir)
 }
 
+// openFresh opens the restored log where it is made.
+func (r *Revived) openFresh(ctx context.Context, dir string, o Options) (Engine, error) {
+	if r.Engine == engineSegment {
+		return nonNil(segment.Open(dir, segment.Options{}))
+	}
+	p, err := placeOf(o.Dir, engineSQLite)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(p)
+	if err == nil {
+		err = vfs.WriteFile(vfs.OS{}, dir, engineFile, append(b, '\n'))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nonNil(sqlite.Open(ctx, filepath.Join(dir, filepath.Base(p.Path)), sqlite.Options{}))
+}
+
 // begin checks the log against what was signed and opens its new epoch.
-func (r *Revived) begin(ctx context.Context, dir, version string) (err error) {
-	s, err := segment.Open(dir, segment.Options{})
+func (r *Revived) begin(ctx context.Context, dir string, o Options) (err error) {
+	s, err := r.openFresh(ctx, dir, o)
 	if err != nil {
 		return err
 	}
@@ -73,7 +115,7 @@ func (r *Revived) begin(ctx context.Context, dir, version string) (err error) {
 	if err := r.holds(ctx, s, dir); err != nil {
 		return err
 	}
-	l := &es.Log{Store: s, Codec: eventschemas.New(), Build: version}
+	l := &es.Log{Store: s, Codec: eventschemas.New(), Build: o.Version}
 	for e, err := range l.ReadStream(ctx, domain.LogStream, 0) {
 		if err != nil {
 			return err
@@ -87,7 +129,7 @@ func (r *Revived) begin(ctx context.Context, dir, version string) (err error) {
 	_, err = l.Append(ctx, es.Meta{Key: "log/opened/" + id, Actor: es.ActorOperator, Grade: es.GradeSelf}, nil, es.Facts{
 		Stream: domain.LogStream, Expected: es.Any,
 		Facts: []any{domain.Opened{
-			Engine: "segment", Epoch: r.Epoch, LogID: id,
+			Engine: r.Engine, Epoch: r.Epoch, LogID: id,
 			Predecessor: &domain.Predecessor{LogID: r.LogID, Root: r.Root, Size: int64(r.Events)},
 		}},
 	})
@@ -95,7 +137,7 @@ func (r *Revived) begin(ctx context.Context, dir, version string) (err error) {
 }
 
 // holds checks that what the old log signed is what was restored.
-func (r *Revived) holds(ctx context.Context, s *segment.Store, dir string) error {
+func (r *Revived) holds(ctx context.Context, s Engine, dir string) error {
 	disk := vfs.Files{FS: vfs.OS{}}
 	old := filepath.Join(dir, "predecessors", r.LogID)
 	signed, err := ledger.Signed(disk, old)
@@ -107,7 +149,7 @@ func (r *Revived) holds(ctx context.Context, s *segment.Store, dir string) error
 	}
 	id, err := hex.DecodeString(r.LogID)
 	if err != nil || len(id) != len(r.NewLogID) {
-		return fmt.Errorf("%w: log id %q", segment.ErrNoBackup, r.LogID)
+		return fmt.Errorf("%w: log id %q", archive.ErrNoBackup, r.LogID)
 	}
 	r.Signed = signed.Size
 	_, err = ledger.OpenReader(ctx, s, disk, old, [16]byte(id), signed)
