@@ -28,6 +28,9 @@ type Options struct {
 	// [es.MaxEventBytes]; 0 = it is not.
 	MaxEvent int
 	ReadOnly bool
+	// Outline is a file that keeps where everything is, so that a start need not
+	// read the whole table; "" = none.
+	Outline string
 	// Final says that after an error of that kind nothing may be written any
 	// more. nil = after none.
 	Final func(error) bool
@@ -38,6 +41,7 @@ type Store struct {
 	o       Options
 	table   Table
 	index   *index
+	outline *outline // of the writer
 	durable store.Watermark
 	clock   store.Clock
 
@@ -55,14 +59,19 @@ var (
 )
 
 // Open takes what the table holds into memory: where each event is, not the
-// events. It fails with [es.ErrCorrupt] when rows do not follow each other.
-func Open(ctx context.Context, t Table, rows iter.Seq2[Row, error], o Options) (*Store, error) {
+// events. rows yields those from a position on, which may be without their content.
+// It fails with [es.ErrCorrupt] when rows do not follow each other; those that the
+// outline has are not looked at again, [Store.Verify] does.
+func Open(ctx context.Context, t Table, rows func(from es.Position) iter.Seq2[Row, error], o Options) (*Store, error) {
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 8 << 20
 	}
-	s := &Store{o: o, table: t, index: newIndex(), queue: queue{wake: make(chan struct{}, 1)}}
+	s := &Store{o: o, table: t, index: newIndex(), outline: newOutline(o.Outline, o.LogID), queue: queue{wake: make(chan struct{}, 1)}}
 	s.clock.Now = o.Now
-	for r, err := range rows {
+	if err := s.recall(ctx); err != nil {
+		return nil, err
+	}
+	for r, err := range rows(s.index.next) {
 		if err == nil {
 			err = s.index.found(&r)
 		}
@@ -70,6 +79,9 @@ func Open(ctx context.Context, t Table, rows iter.Seq2[Row, error], o Options) (
 			return nil, err
 		}
 		s.clock.Resume(r.Recorded)
+		if !o.ReadOnly {
+			s.outline.note([]Row{r}, s.index)
+		}
 	}
 	s.durable.Publish(s.index.next)
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -78,6 +90,24 @@ func Open(ctx context.Context, t Table, rows iter.Seq2[Row, error], o Options) (
 		s.ended.Go(func() { s.run(background) })
 	}
 	return s, nil
+}
+
+// recall begins with what the outline says, if that fits the table.
+func (s *Store) recall(ctx context.Context) error {
+	recorded := s.outline.load(s.index)
+	ok, err := sound(ctx, s.table, s.index)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		s.index = newIndex()
+		s.outline.drop(s.o.ReadOnly)
+		return nil
+	}
+	if s.index.next > 0 {
+		s.clock.Resume(recorded)
+	}
+	return nil
 }
 
 // Caps implements [es.Store].
@@ -303,5 +333,8 @@ func (s *Store) Close() error {
 	s.queue.close()
 	s.ended.Wait()
 	s.cancel()
+	if !s.o.ReadOnly {
+		s.outline.write(s.index)
+	}
 	return errors.Join(s.table.Close())
 }

@@ -189,6 +189,7 @@ func (s *Store) flush(ctx context.Context) error {
 		x.pending = nil
 		x.mu.Unlock()
 		s.durable.Publish(x.next)
+		s.outline.note(rows, x)
 		return nil
 	}
 	x.undo(rows)
@@ -221,6 +222,7 @@ func (s *Store) settle(ctx context.Context) error {
 		}
 		s.clock.Resume(r.Recorded)
 		s.durable.Publish(s.index.next)
+		s.outline.note([]Row{r}, s.index)
 	}
 	s.unsure = false
 	return nil

@@ -27,6 +27,9 @@ type Options struct {
 	Links []string
 	// Patience is how long a write or a page of a read is tried, 0 = 30 s.
 	Patience time.Duration
+	// Outline is a file that keeps where everything is, so that a start reads
+	// only what came since; "" = none. It may be deleted.
+	Outline  string
 	ReadOnly bool
 	Now      func() time.Time // nil = time.Now
 	Logger   *slog.Logger     // nil = none
@@ -71,8 +74,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	run := make([]byte, 8)
 	_, _ = rand.Read(run) // never fails
 	t := &table{conn: conn, stream: StreamOf(o.LogID), writer: hex.EncodeToString(run), patience: o.Patience}
-	f, err := front.Open(ctx, t, t.rows(ctx), front.Options{
-		Name: "kurrent", LogID: o.LogID, Now: o.Now, MaxBatch: 512 << 10, MaxEvent: MaxEventBytes, ReadOnly: o.ReadOnly,
+	f, err := front.Open(ctx, t, func(from es.Position) iter.Seq2[front.Row, error] { return t.rows(ctx, from) }, front.Options{
+		Name: "kurrent", Outline: o.Outline, LogID: o.LogID, Now: o.Now, MaxBatch: 512 << 10, MaxEvent: MaxEventBytes, ReadOnly: o.ReadOnly,
 		Final: final,
 	})
 	if err != nil {
@@ -87,10 +90,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// rows yields everything there is.
-func (t *table) rows(ctx context.Context) iter.Seq2[front.Row, error] {
+// rows yields everything there is from a position on.
+func (t *table) rows(ctx context.Context, from es.Position) iter.Seq2[front.Row, error] {
 	return func(yield func(front.Row, error) bool) {
-		for r, err := range t.fresh(ctx, 0) {
+		for r, err := range t.fresh(ctx, from) {
 			if !yield(r.Row, err) {
 				return
 			}

@@ -3,8 +3,12 @@ package kurrent_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
+	"iter"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,8 +78,9 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	url := server(t)
 	var ids sync.Map
+	outlines := t.TempDir()
 	at := func(t testing.TB, id [16]byte) es.Store {
-		s := open(t, kurrent.Options{URL: url, LogID: id, Patience: patience})
+		s := open(t, kurrent.Options{URL: url, LogID: id, Patience: patience, Outline: filepath.Join(outlines, hex.EncodeToString(id[:]))})
 		ids.Store(es.Store(s), id)
 		return s
 	}
@@ -87,4 +92,51 @@ func TestConformance(t *testing.T) {
 		return at(t, id.([16]byte))
 	})
 	storetest.Run(t, func(t testing.TB) es.Store { return at(t, newLog()) }, again, storetest.EventBytes(kurrent.MaxEventBytes))
+}
+
+// reads counts the events that a server is asked for.
+type reads struct {
+	es.Store
+	n atomic.Int64
+}
+
+func (r *reads) ReadStream(ctx context.Context, s es.Stream, from es.Revision, d es.Direction, limit int) iter.Seq2[es.Event, error] {
+	return func(yield func(es.Event, error) bool) {
+		for e, err := range r.Store.ReadStream(ctx, s, from, d, limit) {
+			r.n.Add(1)
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestAStartReadsWhatCameSinceTheOutline(t *testing.T) {
+	t.Parallel()
+	backend := &reads{Store: kurrenttest.New()}
+	o := kurrent.Options{URL: own(t, backend), LogID: newLog(), Patience: patience, Links: []string{}, Outline: filepath.Join(t.TempDir(), "outline")}
+	write := func(o kurrent.Options, from, to int) {
+		s := open(t, o)
+		for i := from; i < to; i++ {
+			e := es.NewEvent{ID: es.EventID("a-1", "k", i), Type: "t.v1", Data: []byte("{}"), Meta: []byte("{}")}
+			if _, err := s.Append(t.Context(), nil, es.Write{Stream: "a-1", Expected: es.Revision(i - 1), Events: []es.NewEvent{e}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(o, 0, 100)
+	without := o
+	without.Outline = ""
+	write(without, 100, 110)
+	backend.n.Store(0)
+	s := open(t, o)
+	if size, _ := s.Root(); size != 110 || backend.n.Load() > 12 {
+		t.Errorf("%d events, %d were read to know that", size, backend.n.Load())
+	}
+	if err := s.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/emet-node/emet/domain/es"
 )
@@ -123,4 +124,12 @@ func (t *Edge) Root() es.Hash {
 
 func node(l, r es.Hash) es.Hash {
 	return sha256.Sum256(append(append([]byte{1}, l[:]...), r[:]...))
+}
+
+// Roots are the roots of the perfect subtrees, largest first.
+func (t *Edge) Roots() []es.Hash { return append([]es.Hash(nil), t.roots...) }
+
+// EdgeOf is the edge of a tree of that size; ok is false when the roots cannot be its.
+func EdgeOf(size uint64, roots []es.Hash) (e Edge, ok bool) {
+	return Edge{size, roots}, bits.OnesCount64(size) == len(roots)
 }

@@ -117,8 +117,8 @@ func open(ctx context.Context, path string, readOnly bool, o Options) (*Store, e
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
-	f, err := front.Open(ctx, t, t.outline(ctx), front.Options{
-		Name: "sqlite", LogID: id, Now: o.Now, ReadOnly: readOnly, Final: func(err error) bool { return errors.Is(err, es.ErrCommitUnknown) },
+	f, err := front.Open(ctx, t, func(from es.Position) iter.Seq2[front.Row, error] { return t.outline(ctx, from) }, front.Options{
+		Name: "sqlite", Outline: path + ".outline", LogID: id, Now: o.Now, ReadOnly: readOnly, Final: func(err error) bool { return errors.Is(err, es.ErrCommitUnknown) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -193,9 +193,9 @@ func (t *table) create(ctx context.Context, id [16]byte) error {
 	return tx.Commit()
 }
 
-// outline yields the rows without their content.
-func (t *table) outline(ctx context.Context) iter.Seq2[front.Row, error] {
-	return t.query(ctx, `SELECT position, stream, revision, id, type, recorded, subject, NULL, NULL, salts, previous, leaf FROM events ORDER BY position`)
+// outline yields the rows from a position on without their content.
+func (t *table) outline(ctx context.Context, from es.Position) iter.Seq2[front.Row, error] {
+	return t.query(ctx, `SELECT position, stream, revision, id, type, recorded, subject, NULL, NULL, salts, previous, leaf FROM events WHERE position >= ? ORDER BY position`, int64(from))
 }
 
 const (
@@ -249,7 +249,15 @@ func (t *table) Range(ctx context.Context, from, to es.Position, d es.Direction,
 			return
 		}
 		rows := t.query(ctx, `SELECT `+columns+` FROM events WHERE position >= ? AND position < ? ORDER BY position `+order, int64(from), int64(to))
+		n := es.Position(0) // rows so far
 		for r, err := range rows {
+			want := from + n
+			if d == es.Backward {
+				want = to - 1 - n
+			}
+			if n++; err == nil && r.Position != want {
+				r, err = front.Row{}, fmt.Errorf("%w: position %d is missing", es.ErrCorrupt, want)
+			}
 			if err == nil && !f.Match(r.Stream, r.Type) {
 				continue
 			}

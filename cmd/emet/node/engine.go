@@ -281,7 +281,7 @@ func (p place) open(ctx context.Context, o Options, readOnly bool) (Engine, erro
 	if err != nil || len(id) != 16 {
 		return nil, fmt.Errorf("%w: %s names no log: %q", es.ErrCorrupt, engineFile, p.LogID)
 	}
-	return nonNil(kurrent.Open(ctx, kurrent.Options{URL: p.secret, LogID: [16]byte(id), ReadOnly: readOnly, Logger: o.Logger}))
+	return nonNil(kurrent.Open(ctx, kurrent.Options{URL: p.secret, LogID: [16]byte(id), Outline: filepath.Join(o.Dir, "store", "outline"), ReadOnly: readOnly, Logger: o.Logger}))
 }
 
 // readStore opens the log of a data directory for reading, without any lock.
