@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -19,16 +18,7 @@ import (
 	"github.com/emet-node/emet/projections/news"
 )
 
-// How deliveries are tried again. The retry middleware takes two steps of its
-// growing pause for each failure, so that the pause doubles.
-const (
-	firstPause  = time.Second
-	longPause   = 5 * time.Minute
-	growth      = 1.41421356
-	refusals    = 3 // attempts at what a receiver understands and does not want
-	manyRetries = 1 << 30
-	closeTime   = 5 * time.Second
-)
+const closeTime = 5 * time.Second
 
 // Courier tells webhooks the news.
 type Courier struct {
@@ -128,6 +118,11 @@ func (c *Courier) settle(ctx context.Context, routes map[string]*route, again ma
 	if err != nil {
 		return fmt.Errorf("list webhooks: %w", err)
 	}
+	for id := range again {
+		if err := c.State.Hurry(ctx, id); err != nil {
+			return err
+		}
+	}
 	for id, r := range routes {
 		if again[id] || r.over() || !slices.ContainsFunc(hooks, func(h Hook) bool { return h.ID == id }) {
 			r.stop()
@@ -185,7 +180,7 @@ func (c *Courier) open(ctx context.Context, h Hook) (*route, error) {
 		return nil, err
 	}
 	sub := &Subscriber{Store: c.Store, State: c.State, Hook: h, Logger: c.Logger}
-	router.AddConsumerHandler(h.ID, h.ID, sub, c.deliver(h)).AddMiddleware(poison, c.retry().Middleware, middleware.Recoverer)
+	router.AddConsumerHandler(h.ID, h.ID, sub, c.deliver(h)).AddMiddleware(poison, c.patience(h), middleware.Recoverer)
 	r := &route{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
@@ -195,24 +190,6 @@ func (c *Courier) open(ctx context.Context, h Hook) (*route, error) {
 		}
 	}()
 	return r, nil
-}
-
-func (c *Courier) retry() middleware.Retry {
-	first, giveUp := c.FirstPause, c.GiveUp
-	if first == 0 {
-		first = firstPause
-	}
-	if giveUp == 0 {
-		giveUp = 24 * time.Hour
-	}
-	return middleware.Retry{
-		MaxRetries: manyRetries, InitialInterval: first, MaxInterval: longPause, Multiplier: growth, RandomizationFactor: 0.1, MaxElapsedTime: giveUp,
-		ShouldRetry: func(p middleware.RetryParams) bool {
-			var no *RefusedError
-			return !errors.As(p.Err, &no) || !no.Final() || p.RetryNum+1 < refusals
-		},
-		ResetContextOnRetry: true,
-	}
 }
 
 // deliver is one attempt.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -27,7 +28,10 @@ const (
 type Allow func(scheme string, a netip.AddrPort) error
 
 // RefusedError says that a receiver answered, but not with 2xx.
-type RefusedError struct{ Status int }
+type RefusedError struct {
+	Status int
+	After  time.Duration // for which it asks not to be told again, 0 = it does not say
+}
 
 func (e *RefusedError) Error() string {
 	if e.Status/100 == 3 {
@@ -109,7 +113,7 @@ func (s *Sender) Send(ctx context.Context, h Hook, event string, body []byte) er
 	defer res.Body.Close()                                          //nolint:errcheck // only read
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // what it says does not matter
 	if res.StatusCode/100 != 2 {
-		return &RefusedError{Status: res.StatusCode}
+		return &RefusedError{Status: res.StatusCode, After: retryAfter(res.Header.Get("Retry-After"), time.Now())}
 	}
 	return nil
 }
@@ -147,4 +151,15 @@ func portOf(u *url.URL) string {
 		return p
 	}
 	return u.Scheme
+}
+
+// retryAfter reads the header of that name: seconds, or a date.
+func retryAfter(text string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }

@@ -29,6 +29,9 @@ type State struct {
 }
 
 const schema = `
+CREATE TABLE IF NOT EXISTS log (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trying (
+	hook TEXT PRIMARY KEY, position INTEGER NOT NULL, attempts INTEGER NOT NULL, refused INTEGER NOT NULL, since TEXT NOT NULL, next TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS hook (
 	id TEXT PRIMARY KEY, next INTEGER NOT NULL DEFAULT -1, delivered INTEGER NOT NULL DEFAULT 0, last TEXT NOT NULL DEFAULT '',
 	failures INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '', failed TEXT NOT NULL DEFAULT '');
@@ -123,7 +126,7 @@ func (s *State) put(ctx context.Context, id, query string, args ...any) error {
 
 // Forget drops everything about a webhook.
 func (s *State) Forget(ctx context.Context, id string) error {
-	return errors.Join(s.put(ctx, id, `DELETE FROM aside WHERE hook = ?1`), s.put(ctx, id, `DELETE FROM hook WHERE id = ?1`))
+	return errors.Join(s.put(ctx, id, `DELETE FROM aside WHERE hook = ?1`), s.put(ctx, id, `DELETE FROM trying WHERE hook = ?1`), s.put(ctx, id, `DELETE FROM hook WHERE id = ?1`))
 }
 
 // Aside is a fact that a webhook was not told.

@@ -117,7 +117,8 @@ type feed struct {
 	c       echo.Context
 	out     *stream
 	filter  news.Filter
-	at      int64 // up to here everything was told, -1 = nothing
+	at      int64  // up to here everything was told, -1 = nothing
+	mark    string // that names the log in ids
 	written time.Time
 }
 
@@ -139,6 +140,11 @@ func (f *feed) read(key Key) error {
 	if err != nil {
 		return err
 	}
+	lineage, err := lineageOf(ctx, f.Log)
+	if err != nil {
+		return err
+	}
+	f.mark = markOf(lineage)
 	name := "after"
 	if last := f.c.Request().Header.Get("Last-Event-ID"); last != "" {
 		name, after = "Last-Event-ID", last
@@ -149,8 +155,8 @@ func (f *feed) read(key Key) error {
 	case "now":
 		f.at = int64(head) - 1
 	default:
-		if f.at, err = strconv.ParseInt(after, 10, 64); err != nil || f.at < -1 {
-			return badQuery("%s: want the position of the last event that was seen, got %.40q", name, after)
+		if f.at, err = f.resume(name, after, lineage); err != nil {
+			return err
 		}
 	}
 	if f.at >= int64(head) {
@@ -260,7 +266,7 @@ func (f *feed) heartbeat() error {
 	return f.out.send([]byte(":ping\nid: " + f.cursor() + "\n\n"))
 }
 
-func (f *feed) cursor() string { return strconv.FormatInt(f.at, 10) }
+func (f *feed) cursor() string { return strconv.FormatInt(f.at, 10) + f.mark }
 
 // end says why the stream is closed. A reader that is gone does not hear it.
 func (f *feed) end(reason emet.FeedEndReason, text string) {

@@ -24,6 +24,7 @@ import (
 	"github.com/emet-node/emet/api/gsb"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/projections/news"
 )
 
@@ -417,5 +418,56 @@ func TestNewsAreAsDocumented(t *testing.T) {
 	_ = json.Unmarshal(again, &b)
 	if fmt.Sprint(a) != fmt.Sprint(b) {
 		t.Errorf("sent %v, documented %v", a, b)
+	}
+}
+
+// opened says which log it is, as a node does at its beginning.
+func (k *kiosk) opened(o ledger.Opened) {
+	k.t.Helper()
+	_, err := k.log.Append(k.t.Context(), es.Meta{Key: "opened/" + o.LogID, Actor: es.ActorOperator}, nil, es.Facts{Stream: ledger.LogStream, Expected: es.Any, Facts: []any{o}})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// Ids name the log, so that a reader which has heard another one, or what this
+// one lost in a restore, is told so and does not go on as if nothing was.
+func TestAReaderOfAnotherLogIsToldSo(t *testing.T) {
+	t.Parallel()
+	k := newKiosk(t, memory.New(), Config{}, someKeys)
+	k.opened(ledger.Opened{Engine: "memory", LogID: "aa"})
+	for range 5 {
+		k.write("a-1", "a.b.v1", alice, "", `{}`)
+	}
+	k.opened(ledger.Opened{Engine: "memory", Epoch: 1, LogID: "bb", Predecessor: &ledger.Predecessor{LogID: "aa", Root: "00", Size: 6}})
+	for range 3 {
+		k.write("a-1", "a.b.v1", alice, "", `{}`)
+	}
+	l := k.mustListen("alice", "", "")
+	for range 10 {
+		k.item(l)
+	}
+	if l.id != "9@bb.1" {
+		t.Errorf("the last id is %q", l.id)
+	}
+	for last, want := range map[string]uint64{"7@bb.1": 8, "7": 8, "-1@bb.1": 0, "4@aa.0": 5, "5@aa.0": 6, "-1@aa.0": 0} {
+		if i := k.item(k.mustListen("alice", "", last)); i.Position != want {
+			t.Errorf("after %s comes %d, want %d", last, i.Position, want)
+		}
+		if i := k.item(k.mustListen("alice", "after="+last, "")); i.Position != want {
+			t.Errorf("after=%s: %d, want %d", last, i.Position, want)
+		}
+	}
+	for last, c := range map[string]struct {
+		status int
+		why    string
+	}{
+		"6@aa.0": {409, "Go on with after=5@bb.1"}, "900@aa.0": {409, "took over 6 facts"}, "1@cc.0": {409, "nothing is known of what that one said"},
+		"10@bb.1": {400, "beyond the end"}, "1@bb": {400, "want the position or the id"}, "1@.1": {400, "want the position or the id"}, "@bb.1": {400, "want the position or the id"},
+	} {
+		got := ask(t, k.url, "GET", "/emet-api/v1/events", "", "Authorization: Bearer alice", "Last-Event-ID: "+last)
+		if got.status != c.status || !strings.Contains(got.body, c.why) {
+			t.Errorf("%s: %d %s", last, got.status, got.body)
+		}
 	}
 }

@@ -154,7 +154,8 @@ func (k *kiosk) item(l *listener) news.Item {
 		k.t.Fatal(err)
 	}
 	var i news.Item
-	if err := json.Unmarshal([]byte(got.data), &i); err != nil || got.event != "" || got.id != strconv.FormatUint(i.Position, 10) {
+	position, _, _ := strings.Cut(got.id, "@")
+	if err := json.Unmarshal([]byte(got.data), &i); err != nil || got.event != "" || position != strconv.FormatUint(i.Position, 10) {
 		k.t.Fatalf("record %+v: %v", got, err)
 	}
 	return i

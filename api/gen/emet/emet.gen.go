@@ -198,7 +198,7 @@ type Timeline struct {
 
 // FollowEventsParams defines parameters for FollowEvents.
 type FollowEventsParams struct {
-	// After The position after which to begin: -1 or nothing for the whole log, now for what is to come.
+	// After The id or position after which to begin: -1 or nothing for the whole log, now for what is to come.
 	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
 	// Type Types, separated by commas; beginnings of types when they end in *.
@@ -210,8 +210,8 @@ type FollowEventsParams struct {
 	// Category What streams are named before the first -, separated by commas; with stream: either is enough.
 	Category string `form:"category,omitempty" json:"category,omitempty,omitzero"`
 
-	// LastEventID The position after which to go on; wins over after.
-	LastEventID int64 `json:"Last-Event-ID,omitempty,omitzero"`
+	// LastEventID The id after which to go on, as it came or as a bare position; wins over after.
+	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
 // ReadLogParams defines parameters for ReadLog.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -61,6 +62,9 @@ func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
 	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
+	if err := l.adopt(ctx, o.Logger); err != nil {
+		return nil, err
+	}
 	return l, l.openViews(ctx, filepath.Join(o.Dir, "views"))
 }
 
@@ -75,6 +79,27 @@ func (l *Ledger) begin(ctx context.Context) error {
 		Stream: ledger.LogStream, Expected: es.NoStream,
 		Facts: []any{ledger.Opened{Engine: l.Store.Caps().Name, Epoch: 0, LogID: hex.EncodeToString(id[:])}},
 	})
+	return err
+}
+
+// adopt tells the state of webhooks which log this is: it may have been restored,
+// and then has less than was told of the one before.
+func (l *Ledger) adopt(ctx context.Context, logger *slog.Logger) error {
+	var line ledger.Lineage
+	for r, err := range l.Log.ReadStream(ctx, ledger.LogStream, 0) {
+		if err != nil {
+			return err
+		}
+		line = line.Evolve(r.Data)
+	}
+	head, err := l.Store.Head(ctx)
+	if err != nil || line.ID == "" {
+		return err
+	}
+	moved, err := l.News.Adopt(ctx, line.ID, line.Shared, head)
+	if moved > 0 && logger != nil {
+		logger.Warn("this log has less than webhooks were told of another one; they are told what it has instead", "log", line.ID, "webhooks", moved)
+	}
 	return err
 }
 
