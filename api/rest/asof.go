@@ -91,7 +91,7 @@ func asOfOf(r *http.Request) (string, error) {
 
 // travelled answers questions about the past as the node would have then.
 func (s *server) travelled(next http.Handler) http.Handler {
-	pasts := &pasts{open: s.openPast, byCount: make(map[es.Position]*pastHandler), order: lru.New()}
+	pasts := &pasts{open: s.openPast, perKey: s.Moments, byCount: make(map[es.Position]*pastHandler), order: lru.New()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, err := asOfOf(r)
 		if err == nil && text == "" {
@@ -110,6 +110,12 @@ func (s *server) travelled(next http.Handler) http.Handler {
 			return
 		}
 		h, done, err := pasts.get(r.Context(), m)
+		var many *tooManyMoments
+		if errors.As(err, &many) {
+			w.Header().Set("Retry-After", strconv.Itoa(int(many.wait/time.Second)+1))
+			plain(w, http.StatusTooManyRequests, err.Error())
+			return
+		}
 		if err != nil {
 			s.Logger.Warn("the past cannot be opened", "position", m.Last, "error", err)
 			plain(w, http.StatusInternalServerError, "the past cannot be opened: "+err.Error())
@@ -169,9 +175,11 @@ func (s *server) openPast(ctx context.Context, m es.Moment) (http.Handler, func(
 
 // pasts keeps the moments that were asked for last open.
 type pasts struct {
-	open func(context.Context, es.Moment) (http.Handler, func(), error)
+	open   func(context.Context, es.Moment) (http.Handler, func(), error)
+	perKey int // opened in a minute, 0 = any number
 
 	mu      sync.Mutex
+	opened  map[string][]time.Time // by key
 	byCount map[es.Position]*pastHandler
 	order   *lru.List // of *pastHandler, newest first
 }
@@ -191,6 +199,9 @@ func (p *pasts) get(ctx context.Context, m es.Moment) (http.Handler, func(), err
 	defer p.mu.Unlock()
 	h, ok := p.byCount[m.Count()]
 	if !ok {
+		if err := p.turn(keyOf(ctx).ID, time.Now()); err != nil {
+			return nil, nil, err
+		}
 		handler, done, err := p.open(ctx, m)
 		if err != nil {
 			return nil, nil, err

@@ -54,6 +54,9 @@ type Config struct {
 	// Logger gets one line per request that failed; nil = none.
 	Logger *slog.Logger
 	Feeds  FeedLimits
+	// Moments is how many moments of the past one app-key may have opened in a
+	// minute, 0 = as many as it likes.
+	Moments int
 }
 
 // Key is an app-key, without its secret.

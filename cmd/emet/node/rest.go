@@ -15,7 +15,7 @@ const yagna = "0.17.6"
 
 func (n *Node) server() http.Handler {
 	return rest.New(rest.Config{
-		AllowOrigins: n.o.AllowOrigins, AllowAnyOrigin: n.o.AllowAnyOrigin, Version: yagna, Name: "emet " + n.o.Version, Logger: n.log,
+		AllowOrigins: n.o.AllowOrigins, AllowAnyOrigin: n.o.AllowAnyOrigin, Version: yagna, Name: "emet " + n.o.Version, Logger: n.log, Moments: 10,
 	}, rest.Deps{
 		Keys: n.people, Log: n.Log, Files: n.bridge, Stories: n.Ledger.Node, Books: n.Payment, Ledger: n.keeper, Net: n, Healthy: n.healthy, Limits: n.bounded, Values: n.values,
 		Past: n.past().at,
