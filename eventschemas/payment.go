@@ -57,6 +57,7 @@ var paymentFacts = []entry{
 	reg[order.IntentRecorded]("order.intent_recorded.v1"),
 	reg[order.BatchSealed]("order.batch_sealed.v1"),
 	reg[order.BatchReturned]("order.batch_returned.v1"),
+	reg[order.TransferAdopted]("order.transfer_adopted.v1"),
 	reg[order.Completed]("order.completed.v1"),
 
 	reg[payment.SigningRequested]("payment.signing_requested.v1"),
@@ -81,6 +82,7 @@ var paymentFacts = []entry{
 	reg[tx.Included]("tx.included.v1"),
 	reg[tx.Finalised]("tx.finalised.v1"),
 	reg[tx.Reverted]("tx.reverted.v1"),
+	reg[tx.Superseded]("tx.superseded.v1"),
 	reg[tx.Orphaned]("tx.orphaned.v1"),
 
 	reg[wallet.Opened]("wallet.opened.v1"),
@@ -92,6 +94,7 @@ var paymentFacts = []entry{
 	reg[wallet.AllowanceObserved]("wallet.allowance_observed.v1"),
 	reg[wallet.HealthChanged]("wallet.health_changed.v1"),
 	reg[wallet.ForeignNonceSeen]("wallet.foreign_nonce_seen.v1"),
+	reg[wallet.TransferLearned]("wallet.transfer_learned.v1"),
 	reg[wallet.SpendingSuspended]("wallet.spending_suspended.v1"),
 	reg[wallet.SpendingResumed]("wallet.spending_resumed.v1"),
 	reg[wallet.FundRequested]("wallet.fund_requested.v1"),

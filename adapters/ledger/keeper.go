@@ -36,6 +36,8 @@ type Options struct {
 	// It fails while the identity is locked and is then asked again. nil = the
 	// log stays unattested.
 	Attest func(context.Context, delegation.Document) (peer.Delegation, error)
+	// Hold refuses to sign, with a reason; nil = nothing does.
+	Hold   func(context.Context) error
 	Logger *slog.Logger // nil = none
 }
 
@@ -133,10 +135,16 @@ func (k *Keeper) Prove(ctx context.Context, p es.Position) (verify.File, error) 
 
 // Sign signs everything that the log holds by now, unless that was done. The
 // checkpoint is durable when Sign returns. It fails with a [*ledger.Rewritten]
-// rather than contradict the one before.
+// rather than contradict the one before, and with [ledger.ErrHeld] while the
+// log is known not to be the newest copy.
 func (k *Keeper) Sign(ctx context.Context) (ledger.Checkpoint, error) {
 	k.signing.Lock()
 	defer k.signing.Unlock()
+	if k.o.Hold != nil {
+		if err := k.o.Hold(ctx); err != nil {
+			return ledger.Checkpoint{}, err
+		}
+	}
 	size, root, err := k.Root(ctx)
 	if err != nil {
 		return ledger.Checkpoint{}, err
@@ -209,7 +217,7 @@ const closing = 10 * time.Second
 func (k *Keeper) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
-	if _, err := k.Sign(ctx); err != nil && !errors.Is(err, ledger.ErrUnsigned) {
+	if _, err := k.Sign(ctx); err != nil && !errors.Is(err, ledger.ErrUnsigned) && !errors.Is(err, ledger.ErrHeld) {
 		return fmt.Errorf("sign the log a last time: %w", err)
 	}
 	return nil

@@ -111,7 +111,7 @@ func (k *Keeper) work(ctx context.Context, now, unlocks <-chan struct{}) error {
 func (k *Keeper) try(ctx context.Context) error {
 	_, err := k.Sign(ctx)
 	switch {
-	case err == nil, ctx.Err() != nil, errors.Is(err, ledger.ErrUnsigned), errors.Is(err, es.ErrClosed):
+	case err == nil, ctx.Err() != nil, errors.Is(err, ledger.ErrUnsigned), errors.Is(err, ledger.ErrHeld), errors.Is(err, es.ErrClosed):
 		return nil
 	case isRewritten(err), errors.Is(err, es.ErrCorrupt):
 		return err

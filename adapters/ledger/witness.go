@@ -83,3 +83,20 @@ func (k *Keeper) Cosigned(who identity.NodeID, note []byte, a peer.Delegation) (
 // Own reads a checkpoint that somebody says to be ours: signed by this key. It
 // fails with [verify.ErrSignature] when it is not.
 func (k *Keeper) Own(note []byte) (ledger.Checkpoint, error) { return verify.Checkpoint(note, k.Key()) }
+
+// Origin is the name of the log.
+func (k *Keeper) Origin() string { return k.signer.Name() }
+
+// Owner is in whose name the log is kept.
+func (k *Keeper) Owner() identity.NodeID { return ownerOf(k.signer.Name()) }
+
+// Extends says whether the log is as long as a checkpoint of it or longer, and
+// begins with what was signed there.
+func (k *Keeper) Extends(ctx context.Context, c ledger.Checkpoint) (bool, error) {
+	size, _, err := k.Root(ctx)
+	if err != nil || size < c.Size {
+		return false, err
+	}
+	root, err := k.RootAt(ctx, c.Size)
+	return root == c.Root, err
+}

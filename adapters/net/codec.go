@@ -33,7 +33,7 @@ var readers = table(
 	of[peer.DebitNote], of[peer.Invoice], of[peer.DebitNoteAccepted], of[peer.InvoiceAccepted],
 	of[peer.DebitNoteRejected], of[peer.InvoiceRejected], of[peer.InvoiceCancelled],
 	of[peer.PaymentSent], of[peer.PaymentSyncNeeded],
-	of[peer.CosignCheckpoint], of[peer.CheckpointCosigned], of[peer.CheckpointKnown],
+	of[peer.CosignCheckpoint], of[peer.CheckpointCosigned], of[peer.CheckpointKnown], of[peer.AskCheckpoint],
 )
 
 type reader func(body []byte) (peer.Message, error)

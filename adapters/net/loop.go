@@ -109,7 +109,9 @@ func (l *Loop) Close() error {
 }
 
 // AllFeatures are what this build tells in its Hello.
-func AllFeatures() []string { return []string{"debit-note-reject", peer.FeatureCosign} }
+func AllFeatures() []string {
+	return []string{"debit-note-reject", peer.FeatureCosign, peer.FeatureAsked}
+}
 
 // Hand carries a request to a server in this process and its answer back, both
 // in their written form, so that no memory is shared.

@@ -102,6 +102,7 @@ func Show(r es.Recorded) Fact {
 // Status is what a running node says of itself.
 type Status struct {
 	DataDir    string            `json:"dataDir"`
+	Frozen     string            `json:"frozen,omitzero"` // why the node does not act
 	Identities []identity.NodeID `json:"identities"`
 	PID        int               `json:"pid"`
 	Position   uint64            `json:"position"` // events in the log

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/emet-node/emet/domain/ledger"
 )
 
 // Problem is an error that knows the status it is answered with. How its text
@@ -92,6 +94,9 @@ func (f *family) dress(err error) *Problem {
 			return p
 		}
 		return &Problem{Status: p.Status, Text: f.text(p.Status, errors.New(p.Text))}
+	}
+	if errors.Is(err, ledger.ErrHeld) {
+		return &Problem{Status: http.StatusServiceUnavailable, Text: f.text(http.StatusServiceUnavailable, err)}
 	}
 	if past := answerPast(err); past != nil {
 		return past

@@ -118,7 +118,11 @@ func benchDossier(ctx context.Context, dir, chain, id string) (dossier.Built, er
 		return dossier.Built{}, err
 	}
 	defer r.Close() //nolint:errcheck // only read
-	l, err := ledger.OpenReader(ctx, r.Store, vfs.Files{FS: vfs.OS{}}, store, r.Store.LogID(), signed)
+	name, err := r.LogID(ctx)
+	if err != nil {
+		return dossier.Built{}, err
+	}
+	l, err := ledger.OpenReader(ctx, r.Store, vfs.Files{FS: vfs.OS{}}, store, name, signed)
 	if err != nil {
 		return dossier.Built{}, err
 	}

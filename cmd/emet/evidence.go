@@ -86,7 +86,11 @@ func provingLog(ask func(cmd *cobra.Command, args []string, r *node.Reading, l *
 			return explain(err)
 		}
 		return readingLog(func(cmd *cobra.Command, args []string, r *node.Reading) error {
-			l, err := ledger.OpenReader(cmd.Context(), r.Store, vfs.Files{FS: vfs.OS{}}, c.Dir("store"), r.Store.LogID(), signed)
+			id, err := r.LogID(cmd.Context())
+			if err != nil {
+				return err
+			}
+			l, err := ledger.OpenReader(cmd.Context(), r.Store, vfs.Files{FS: vfs.OS{}}, c.Dir("store"), id, signed)
 			if err != nil {
 				return err
 			}

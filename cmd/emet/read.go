@@ -44,6 +44,7 @@ func reading(ask func(cmd *cobra.Command, args []string, r *node.Reading) error)
 		if err != nil {
 			return err
 		}
+		noteFrozen(cmd, r)
 		return explain(errors.Join(ask(cmd, args, r), r.Close()))
 	}
 }
@@ -55,6 +56,7 @@ func readingLog(ask func(cmd *cobra.Command, args []string, r *node.Reading) err
 		if err != nil {
 			return err
 		}
+		noteFrozen(cmd, r)
 		return explain(errors.Join(ask(cmd, args, r), r.Close()))
 	}
 }

@@ -38,7 +38,9 @@ the exit code is 1.`,
 	for _, c := range []*cobra.Command{verify, rebuild, info} {
 		jsonFlag(c)
 	}
-	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info", verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newRepairCommand(), newExportCommand(), newCheckpointCommand())
+	return group("store", "Look after the files of the log", "  emet store verify
+  emet store info",
+		verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newRepairCommand(), newReconcileCommand(), newExportCommand(), newCheckpointCommand())
 }
 
 type damage struct {
@@ -181,7 +183,14 @@ func runRebuild(cmd *cobra.Command, _ []string) error {
 }
 
 func runStoreInfo(cmd *cobra.Command, _ []string, r *node.Reading) error {
-	id := r.Store.LogID()
+	id, err := r.LogID(cmd.Context())
+	if err != nil {
+		return err
+	}
+	standing, err := r.Standing(cmd.Context())
+	if err != nil {
+		return err
+	}
 	size, root := r.Store.Root()
 	c, err := configOf(cmd, nil)
 	if err != nil {
@@ -201,19 +210,24 @@ func runStoreInfo(cmd *cobra.Command, _ []string, r *node.Reading) error {
 		}
 	}
 	info := struct {
-		Dir      string `json:"dir"`
-		LogID    string `json:"logId"`
-		Engine   string `json:"engine"`
-		Events   uint64 `json:"events"`
-		Root     string `json:"root"`
-		Segments int    `json:"segments"`
-		Bytes    int64  `json:"bytes"`
-	}{c.Dir("store"), hex.EncodeToString(id[:]), r.Store.Caps().Name, size, root.String(), len(segments), bytes}
+		Dir      string    `json:"dir"`
+		LogID    string    `json:"logId"`
+		Engine   string    `json:"engine"`
+		Events   uint64    `json:"events"`
+		Root     string    `json:"root"`
+		Segments int       `json:"segments"`
+		Bytes    int64     `json:"bytes"`
+		Frozen   []finding `json:"frozen"` // why the node does not act; none = it does
+	}{c.Dir("store"), hex.EncodeToString(id[:]), r.Store.Caps().Name, size, root.String(), len(segments), bytes, findingsOf(standing.Findings)}
 	if asksJSON(cmd) {
 		return printJSON(cmd.OutOrStdout(), info)
 	}
+	frozen := ""
+	for _, f := range info.Frozen {
+		frozen = f.Text // the others are with emet store reconcile
+	}
 	pairs(cmd.OutOrStdout(), [2]string{"directory", info.Dir}, [2]string{"log", info.LogID}, [2]string{"engine", info.Engine},
 		[2]string{"events", fmt.Sprint(info.Events)}, [2]string{"root", info.Root},
-		[2]string{"segments", fmt.Sprintf("%d (%d bytes)", info.Segments, info.Bytes)})
+		[2]string{"segments", fmt.Sprintf("%d (%d bytes)", info.Segments, info.Bytes)}, [2]string{"frozen", frozen})
 	return nil
 }

@@ -21,8 +21,11 @@ var ErrWrongCommand = errors.New("command is not for this aggregate")
 type Aggregate[C, E, S any] struct {
 	Category string
 	Rules    Decider[C, E, S]
-	log      *Log
-	cache    *cache[S]
+	// Guard refuses commands for reasons that are not in their stream; nil = none.
+	// It is asked before the rules are, and not about commands that were carried out.
+	Guard func(ctx context.Context, cmd C) error
+	log   *Log
+	cache *cache[S]
 }
 
 // NewAggregate binds rules to a category of streams in a log.
@@ -156,6 +159,11 @@ func (a *Aggregate[C, E, S]) In(t *Tx, id string, cmd C) (S, error) {
 	state, p, err := a.stateIn(t, stream)
 	if err != nil || t.repeat {
 		return state, err
+	}
+	if a.Guard != nil {
+		if err := a.Guard(t.ctx, cmd); err != nil {
+			return state, fmt.Errorf("%s: %w", stream, err)
+		}
 	}
 	facts, err := a.Rules.Decide(state, cmd)
 	if err != nil {

@@ -3,7 +3,12 @@
 // the streams $log and $audit.
 package ledger
 
-import "github.com/emet-node/emet/domain/es"
+import (
+	"time"
+
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+)
 
 // The streams of the store itself.
 const (
@@ -57,6 +62,30 @@ type (
 		LogID   string `json:"logId"`
 	}
 
+	// Frozen says that this log turned out to be an old or another copy of the
+	// one that the node kept. From then on nothing is signed, paid or agreed on,
+	// until [Reconciled].
+	Frozen struct {
+		Address  string          `json:"address,omitzero"` // of the wallet that the chain knows more of
+		ChainID  uint64          `json:"chainId,omitzero"`
+		Expected uint64          `json:"expected,omitzero"` // nonce
+		Kind     Finding         `json:"kind"`
+		LogID    string          `json:"logId"`
+		Node     identity.NodeID `json:"node,omitzero"`   // who showed the note
+		Note     string          `json:"note,omitzero"`   // our own checkpoint, which this log does not continue
+		Seen     uint64          `json:"seen,omitzero"`   // nonce
+		Signed   int64           `json:"signed,omitzero"` // events under the note
+		Size     int64           `json:"size"`            // events here when it was found
+	}
+
+	// Reconciled says that the operator took it upon himself to go on with this
+	// copy, and why.
+	Reconciled struct {
+		At     time.Time `json:"at"`
+		LogID  string    `json:"logId"`
+		Reason string    `json:"reason"`
+	}
+
 	// Erased says that the key of a subject was deleted, so that what was
 	// sealed with it can never be read again.
 	Erased struct {
@@ -97,6 +126,8 @@ func (Opened) ledgerEvent()        {}
 func (KeyAttested) ledgerEvent()   {}
 func (Recovered) ledgerEvent()     {}
 func (Beacon) ledgerEvent()        {}
+func (Frozen) ledgerEvent()        {}
+func (Reconciled) ledgerEvent()    {}
 func (Erased) ledgerEvent()        {}
 func (Exported) ledgerEvent()      {}
 func (Repaired) ledgerEvent()      {}

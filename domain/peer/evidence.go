@@ -3,6 +3,10 @@ package peer
 // FeatureCosign is what a node says in its Hello when it cosigns checkpoints.
 const FeatureCosign = "checkpoint-cosign"
 
+// FeatureAsked is what a node says in its Hello when it answers which checkpoint
+// of the asking node it cosigned last.
+const FeatureAsked = "checkpoint-asked"
+
 type (
 	// CosignCheckpoint asks a party of a deal to stand by having seen the
 	// sender's log. Consistency proves that it continues the one of From events,
@@ -20,13 +24,19 @@ type (
 		Attestation Delegation `json:"attestation"`
 		Line        string     `json:"line"`
 	}
+	// AskCheckpoint asks which checkpoint of a log of the sender was cosigned
+	// last: who has lost some of his log learns it so. The answer is CheckpointKnown.
+	AskCheckpoint struct {
+		Origin string `json:"origin"`
+	}
 	// CheckpointKnown is the checkpoint of the asking node that was cosigned
-	// last: what it asks for must continue that one.
+	// last: what it asks for must continue that one. "" = there is none.
 	CheckpointKnown struct {
 		Note string `json:"note"`
 	}
 )
 
 func (CosignCheckpoint) Kind() string   { return "evidence.cosign" }
+func (AskCheckpoint) Kind() string      { return "evidence.ask" }
 func (CheckpointCosigned) Kind() string { return "evidence.cosigned" }
 func (CheckpointKnown) Kind() string    { return "evidence.known" }

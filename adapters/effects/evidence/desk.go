@@ -35,6 +35,10 @@ type Keeper interface {
 	Continues(from, to ledger.Checkpoint, consistency [][]byte) error
 	Cosigned(who identity.NodeID, note []byte, a peer.Delegation) (time.Time, error)
 	Own(note []byte) (ledger.Checkpoint, error)
+	// Extends says whether our log continues a checkpoint that we signed.
+	Extends(ctx context.Context, c ledger.Checkpoint) (bool, error)
+	Origin() string
+	Owner() identity.NodeID
 }
 
 // Desk asks others to cosign and cosigns for them.
@@ -47,6 +51,10 @@ type Desk struct {
 	// Features are what a node's Hello said, nil if it was never met.
 	Features func(identity.NodeID) []string
 	Logger   *slog.Logger
+	// Freeze keeps the node from acting on a log that is not the newest copy.
+	Freeze func(context.Context, ledger.Frozen) error
+	// Held is an error while it is kept from that.
+	Held func(context.Context) error
 	// Grace is how long a node that has just begun leaves this for later: the
 	// trade that it takes up again comes first.
 	Grace time.Duration
@@ -54,13 +62,21 @@ type Desk struct {
 	Settle time.Duration
 
 	mu     sync.Mutex
-	queue  map[identity.NodeID]identity.NodeID // who to ask, and as whom
+	queue  map[identity.NodeID]wish // by who is asked
 	wake   chan struct{}
 	hellos map[identity.NodeID]peer.Hello
 	dealt  map[identity.NodeID]bool
+	asked  map[identity.NodeID]bool // what it saw of our log, since the start
 	once   sync.Once
 	pace   effects.Pace
 	late   time.Time // when the grace is over; zero before Run
+}
+
+// wish is what is wanted of a node: its cosignature under the newest
+// checkpoint, or only to hear what it cosigned last.
+type wish struct {
+	cosign.Exchange
+	only bool
 }
 
 // How the other party is asked.
@@ -70,14 +86,16 @@ const (
 	askAgain   = 10 * time.Second // at first, then twice as long each time
 	askLast    = 5 * time.Minute  // the longest pause
 	tries      = 12               // the next step asks anyway
+	triesOnly  = 3                // of those who have no deal with us
 	atOnce     = 4                // nodes that are asked at the same time
 	maxHellos  = 4096
 )
 
 func (d *Desk) begin() {
 	d.once.Do(func() {
-		d.queue, d.wake = make(map[identity.NodeID]identity.NodeID), make(chan struct{}, 1)
+		d.queue, d.wake = make(map[identity.NodeID]wish), make(chan struct{}, 1)
 		d.hellos, d.dealt = make(map[identity.NodeID]peer.Hello), make(map[identity.NodeID]bool)
+		d.asked = make(map[identity.NodeID]bool)
 		d.pace.Rate, d.pace.Burst = 1, 30
 	})
 }
@@ -95,7 +113,7 @@ func (d *Desk) Handle(_ context.Context, _ string, cmd any, _ es.Meta) error {
 	d.begin()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.queue[x.Other], d.dealt[x.Other] = x.Own, true
+	d.queue[x.Other], d.dealt[x.Other] = wish{Exchange: x}, true
 	d.rouse()
 	return nil
 }
@@ -115,6 +133,13 @@ func (d *Desk) Met(node identity.NodeID, h peer.Hello) {
 	if _, known := d.hellos[node]; known || len(d.hellos) < maxHellos || d.dealt[node] {
 		d.hellos[node] = h
 	}
+	// A node that we have no deal with may be one that this copy of the log
+	// knows nothing of.
+	if _, waits := d.queue[node]; waits || d.asked[node] || len(d.asked) >= maxHellos || !slices.Contains(h.Features, peer.FeatureAsked) || d.Local(node) {
+		return
+	}
+	d.queue[node] = wish{Exchange: cosign.Exchange{Own: d.Keeper.Owner(), Other: node}, only: true}
+	d.rouse()
 }
 
 // Run asks until ctx ends.
@@ -156,12 +181,12 @@ func (d *Desk) Run(ctx context.Context) error {
 }
 
 // take removes wishes about nodes that are not being asked.
-func (d *Desk) take(busy map[identity.NodeID]bool) (out []cosign.Exchange) {
+func (d *Desk) take(busy map[identity.NodeID]bool) (out []wish) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for other, own := range d.queue {
+	for other, x := range d.queue {
 		if !busy[other] && len(busy)+len(out) < atOnce {
-			out = append(out, cosign.Exchange{Own: own, Other: other})
+			out = append(out, x)
 			delete(d.queue, other)
 		}
 	}
@@ -169,7 +194,7 @@ func (d *Desk) take(busy map[identity.NodeID]bool) (out []cosign.Exchange) {
 }
 
 // serve asks one node until it has answered.
-func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
+func (d *Desk) serve(ctx context.Context, x wish) {
 	wait := d.Settle
 	if wait == 0 {
 		wait = settleTime
@@ -184,10 +209,13 @@ func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
 			return
 		case <-time.After(wait):
 		}
-		err := d.exchange(ctx, x)
+		err := d.hear(ctx, x.Exchange)
+		if err == nil && !x.only {
+			err = d.exchange(ctx, x.Exchange)
+		}
 		no, refused := effects.RefusalOf(err)
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil, ctx.Err() != nil, errors.Is(err, ledger.ErrHeld), x.only && try >= triesOnly:
 			return
 		case refused && no.Code != peer.Busy && no.Code != peer.Internal:
 			d.Logger.Warn("a checkpoint was not cosigned", "by", x.Other, "error", err)
@@ -205,17 +233,19 @@ func (d *Desk) serve(ctx context.Context, x cosign.Exchange) {
 const lastTime = time.Second
 
 // last asks once more before the node stops.
-func (d *Desk) last(ctx context.Context, x cosign.Exchange) {
+func (d *Desk) last(ctx context.Context, x wish) {
+	if x.only {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
-	if err := d.exchange(ctx, x); err != nil {
+	if err := d.exchange(ctx, x.Exchange); err != nil {
 		d.Logger.Debug("the last checkpoint was not cosigned", "by", x.Other, "error", err)
 	}
 }
 
 var (
 	errUnattested = errors.New("nobody vouches for the key of this log yet")
-	errAhead      = errors.New("it cosigned a longer or another log than this one: this is not the newest copy")
 )
 
 // exchange offers the newest checkpoint to one node and keeps its cosignature.
@@ -299,26 +329,58 @@ func (d *Desk) keep(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint,
 }
 
 // behind is the size that the other one cosigned last. When that is not of this
-// log, this is an old or another copy of the one that was signed: the operator
-// is told, and what there is is offered all the same, so that the other one
-// sees it too.
+// log, this is an old or another copy of the one that was signed, and the node
+// stops acting.
 func (d *Desk) behind(ctx context.Context, x cosign.Exchange, c ledger.Checkpoint, known *peer.CheckpointKnown) (uint64, error) {
-	k, err := d.Keeper.Own([]byte(known.Note))
+	k, err := d.held(ctx, x.Other, known.Note)
 	if err != nil {
-		return 0, fmt.Errorf("%s shows a checkpoint that this node did not sign: %w", x.Other, err)
+		return 0, err
 	}
-	if k.Size <= c.Size {
-		root, err := d.Keeper.RootAt(ctx, k.Size)
-		if err != nil || root == k.Root {
-			return k.Size, err
+	return min(k.Size, c.Size), nil
+}
+
+// hear asks a node once what it saw of our log.
+func (d *Desk) hear(ctx context.Context, x cosign.Exchange) error {
+	d.mu.Lock()
+	done := d.asked[x.Other]
+	d.mu.Unlock()
+	if done || !slices.Contains(d.Features(x.Other), peer.FeatureAsked) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	reply, err := d.Peers.Call(ctx, x.Own, x.Other, peer.AskCheckpoint{Origin: d.Keeper.Origin()})
+	if err != nil {
+		return err
+	}
+	if known, ok := reply.(peer.CheckpointKnown); ok && known.Note != "" {
+		_, err := d.held(ctx, x.Other, known.Note)
+		if _, foreign := effects.RefusalOf(err); foreign {
+			d.Logger.Warn("a node shows a checkpoint that is not ours, it counts for nothing", "node", x.Other, "error", err)
+		} else if err != nil {
+			return err
 		}
 	}
-	d.Logger.Error("this log is not the newest: another node cosigned more of it; stop, and restore the newest copy",
-		"node", x.Other, "cosigned", k.Size, "here", c.Size)
-	if k.Size <= c.Size {
-		return k.Size, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked[x.Other] = true
+	return nil
+}
+
+// held reads a checkpoint of ours that another node shows, and holds the log
+// against it. What we did not sign shows nothing: nobody else can keep this
+// node from acting.
+func (d *Desk) held(ctx context.Context, node identity.NodeID, note string) (ledger.Checkpoint, error) {
+	k, err := d.Keeper.Own([]byte(note))
+	if err != nil {
+		return k, &peer.Refusal{Code: peer.BadRequest, Text: fmt.Sprintf("%s shows a checkpoint that this node did not sign: %v", node, err)}
 	}
-	return 0, &peer.Refusal{Code: peer.InvalidState, Text: errAhead.Error()}
+	ok, err := d.Keeper.Extends(ctx, k)
+	if err != nil || ok {
+		return k, err
+	}
+	f := ledger.Frozen{Kind: ledger.Cosigned, Node: node, Note: note, Signed: int64(k.Size)} //nolint:gosec // below 2^53
+	return k, errors.Join(&ledger.Held{Findings: []ledger.Frozen{f}}, d.Freeze(context.WithoutCancel(ctx), f))
 }
 
 // meet writes down which hosts speak for a node, for its messages to be proved.

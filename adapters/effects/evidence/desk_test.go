@@ -33,19 +33,30 @@ import (
 
 // node is a log with a desk; calls go straight to the other node's desk.
 type node struct {
-	t      *testing.T
-	id     identity.NodeID
-	secret *ecdsa.PrivateKey
-	log    *es.Log
-	keeper *ledger.Keeper
-	desk   *evidence.Desk
-	key    ed25519.PrivateKey
-	other  *node
-	sent   func(peer.CosignCheckpoint) peer.CosignCheckpoint // changes what goes out
-	down   bool
+	t       *testing.T
+	id      identity.NodeID
+	secret  *ecdsa.PrivateKey
+	log     *es.Log
+	keeper  *ledger.Keeper
+	desk    *evidence.Desk
+	key     ed25519.PrivateKey
+	other   *node
+	watch   *ledger.Watch
+	dir     string
+	store   *segment.Store
+	run     func()                                            // ends what runs
+	sent    func(peer.CosignCheckpoint) peer.CosignCheckpoint // changes what goes out
+	answers *peer.CheckpointKnown                             // instead of what the other node would say
+	down    bool
 }
 
 func newNode(t *testing.T, seed string) *node {
+	t.Helper()
+	return nodeIn(t, seed, t.TempDir())
+}
+
+// nodeIn is a node on a directory that may hold a log.
+func nodeIn(t *testing.T, seed, dir string) *node {
 	t.Helper()
 	sum := sha256.Sum256([]byte(seed))
 	secret, err := crypto.ToECDSA(sum[:])
@@ -53,23 +64,26 @@ func newNode(t *testing.T, seed string) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, secret: secret, id: identity.NodeIDFrom(crypto.PubkeyToAddress(secret.PublicKey)), key: ed25519.NewKeyFromSeed(sum[:])}
-	dir := t.TempDir()
+	n.dir = dir
 	store, err := segment.Open(filepath.Join(dir, "store"), segment.Options{SegmentBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() }) //nolint:errcheck // a test's own
+	n.store = store
 	n.log = &es.Log{Store: store, Codec: eventschemas.New()}
+	n.watch = ledger.NewWatch(n.log, nil)
 	n.keeper, err = ledger.Open(t.Context(), n.log, ledger.Options{
-		Dir: filepath.Join(dir, "store"), Disk: vfs.Files{FS: vfs.OS{}}, LogID: store.LogID(), Identity: n.id, Key: n.key, Attest: n.attest,
+		Dir: filepath.Join(dir, "store"), Disk: vfs.Files{FS: vfs.OS{}}, LogID: store.LogID(), Identity: n.id, Key: n.key, Attest: n.attest, Hold: n.watch.Held,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.desk = &evidence.Desk{
 		Contacts: es.NewAggregate(n.log, contact.Category, contact.Rules), Keeper: n.keeper, Peers: n, Settle: time.Millisecond,
-		Features: func(identity.NodeID) []string { return []string{peer.FeatureCosign} },
+		Features: func(identity.NodeID) []string { return []string{peer.FeatureCosign, peer.FeatureAsked} },
 		Local:    func(id identity.NodeID) bool { return id == n.id }, Logger: slog.New(slog.DiscardHandler),
+		Freeze: n.watch.Freeze, Held: n.watch.Held,
 	}
 	return n
 }
@@ -88,6 +102,9 @@ func (n *node) attest(_ context.Context, d delegation.Document) (peer.Delegation
 func (n *node) Call(ctx context.Context, from, to identity.NodeID, m peer.Message) (peer.Message, error) {
 	if n.down {
 		return nil, peer.ErrUnreachable
+	}
+	if n.answers != nil {
+		return *n.answers, nil
 	}
 	if c, ok := m.(peer.CosignCheckpoint); ok && n.sent != nil {
 		m = n.sent(c)
@@ -161,16 +178,20 @@ func wait(t *testing.T, ok func() bool) {
 	}
 }
 
+func (n *node) begin() {
+	ctx, cancel := context.WithCancel(n.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); n.desk.Run(ctx) }() //nolint:errcheck // it ends with the test
+	n.run = func() { cancel(); <-done }
+	n.t.Cleanup(n.run)
+}
+
 func pair(t *testing.T) (a, b *node) {
 	t.Helper()
 	a, b = newNode(t, "a"+t.Name()), newNode(t, "b"+t.Name())
 	a.other, b.other = b, a
-	for _, n := range []*node{a, b} {
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); n.desk.Run(ctx) }() //nolint:errcheck // it ends with the test
-		t.Cleanup(func() { cancel(); <-done })
-	}
+	a.begin()
+	b.begin()
 	a.grow(3)
 	b.grow(3)
 	a.step()

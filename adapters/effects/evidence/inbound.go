@@ -18,16 +18,36 @@ import (
 
 // Answers is the table of what is answered.
 func (d *Desk) Answers() effects.Inbound {
-	return effects.Inbound{Calls: map[string]effects.Call{peer.CosignCheckpoint{}.Kind(): effects.Typed(d.asked)}}
+	return effects.Inbound{Calls: map[string]effects.Call{
+		peer.CosignCheckpoint{}.Kind(): effects.Typed(d.cosigns), peer.AskCheckpoint{}.Kind(): effects.Typed(d.tells),
+	}}
 }
 
-// asked answers a node that wants its checkpoint cosigned. Size and root are
+// tells a node which checkpoint of a log of its own was cosigned last.
+func (d *Desk) tells(ctx context.Context, from peer.Caller, m peer.AskCheckpoint) (peer.Message, error) {
+	d.begin()
+	if wait := d.pace.Take(string(from.Node), 1); wait > 0 {
+		return nil, effects.Busy(wait, "too many checkpoints")
+	}
+	s, _, err := d.Contacts.Load(ctx, string(from.Node))
+	last, ok := s.Last(m.Origin)
+	if err != nil || !ok || last.By == from.Node {
+		return peer.CheckpointKnown{}, err
+	}
+	return peer.CheckpointKnown{Note: own(last.Note)}, nil
+}
+
+// cosigns answers a node that wants its checkpoint cosigned. Size and root are
 // written down before the cosignature is made, so that no crash lets us stand
 // by two histories.
-func (d *Desk) asked(ctx context.Context, from peer.Caller, m peer.CosignCheckpoint) (peer.Message, error) {
+func (d *Desk) cosigns(ctx context.Context, from peer.Caller, m peer.CosignCheckpoint) (peer.Message, error) {
 	s, err := d.welcome(ctx, from)
 	if err != nil {
 		return nil, err
+	}
+	// Who has lost some of his log does not know what he cosigned.
+	if err := d.Held(ctx); err != nil {
+		return nil, effects.Busy(time.Hour, "this node signs nothing now")
 	}
 	now := time.Now().UTC()
 	c, err := d.Keeper.Foreign(from.Node, []byte(m.Note), m.Attestation, now)

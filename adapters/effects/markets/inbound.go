@@ -9,6 +9,7 @@ import (
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/market"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/deal"
@@ -86,6 +87,9 @@ func (in *Inbound) Answers() effects.Inbound {
 func answer(err error) (peer.Message, error) {
 	if err == nil {
 		return peer.Ack{}, nil
+	}
+	if errors.Is(err, ledger.ErrHeld) {
+		return nil, effects.Busy(time.Hour, "this node agrees to nothing new now")
 	}
 	if _, ok := effects.RefusalOf(err); ok {
 		return nil, err

@@ -2,7 +2,6 @@ package payments
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/big"
 	"sync"
@@ -10,8 +9,8 @@ import (
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/market/agreement"
-	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/onchain"
@@ -70,8 +69,13 @@ type Effects struct {
 	// when there is none.
 	AgreementOf func(ctx context.Context, activityID string) (string, error)
 	Logger      *slog.Logger
+	// Held is an error while nothing may be paid; Freeze makes it one. nil =
+	// that never is so.
+	Held   func(context.Context) error
+	Freeze func(context.Context, ledger.Frozen) error
 
-	proving sync.Mutex
+	compared sync.Map // wallets that were held against the chain since the start
+	proving  sync.Mutex
 	// proved are the transfers found for claims whose outcome is being written.
 	proved map[string][]onchain.Share
 }
@@ -110,40 +114,6 @@ func (e *Effects) chainOf(p pay.Platform) (onchain.Chain, error) {
 		return nil, err
 	}
 	return e.Chains.Chain(profile.ChainID)
-}
-
-// Observe asks the chain what an address holds and records it in its wallet,
-// which it takes into use if need be.
-func (e *Effects) Observe(ctx context.Context, owner identity.NodeID, platform pay.Platform, address string) error {
-	chain, err := e.chainOf(platform)
-	if err != nil {
-		return err
-	}
-	addr, err := onchain.ParseAddress(address)
-	if err != nil {
-		return err
-	}
-	funds, err := chain.Funds(ctx, addr)
-	if err != nil {
-		return fmt.Errorf("balance of %s on %s: %w", address, chain.Profile().Network, err)
-	}
-	nonce, err := chain.Nonce(ctx, addr, false)
-	if err != nil {
-		return err
-	}
-	id := wallet.StreamID(chain.Profile().ChainID, address)
-	m := es.Meta{Actor: es.ActorChain, Identity: string(owner), Grade: es.GradeChainIncluded}
-	m.Key = "open/" + id
-	if _, err := e.Wallets.Do(ctx, id, wallet.Open{
-		Address: address, By: effects.Own(), ChainID: chain.Profile().ChainID, OwnerID: owner, Platform: platform,
-	}, m); err != nil {
-		return err
-	}
-	m.Key = fmt.Sprintf("observe/%d/%s/%s/%d", funds.At.Number, funds.Token, funds.Native, nonce)
-	_, err = e.Wallets.Do(ctx, id, wallet.Observe{
-		Block: funds.At.Number, Native: money.FromWei(funds.Native), Nonce: nonce, Token: money.FromWei(funds.Token),
-	}, m)
-	return err
 }
 
 func (e *Effects) fund(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {

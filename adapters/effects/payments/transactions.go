@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -26,6 +27,12 @@ func (e *Effects) signTx(ctx context.Context, a effects.Attempt) (effects.Outcom
 	f := a.Intent.Data.(tx.SigningRequested)
 	s, _, err := e.Txs.Load(ctx, a.Intent.Stream.Key())
 	if err != nil {
+		return effects.Outcome{}, err
+	}
+	if s.Final() {
+		return txOutcome(a, tx.AnswerSigning{Code: tx.Rejected, Why: tx.ErrFinal.Error()}), nil
+	}
+	if err := e.free(ctx); err != nil {
 		return effects.Outcome{}, err
 	}
 	chain, err := e.Chains.Chain(f.ChainID)
@@ -113,6 +120,9 @@ func (e *Effects) broadcast(ctx context.Context, a effects.Attempt) (effects.Out
 	if err != nil {
 		return effects.Outcome{}, err
 	}
+	if err := e.free(ctx); err != nil && !s.Final() {
+		return effects.Outcome{}, err
+	}
 	chain, err := e.Chains.Chain(f.ChainID)
 	if err != nil {
 		return effects.Outcome{}, err
@@ -153,7 +163,8 @@ type Watcher struct {
 	// Every is the pause between looks at the chain; 0 = one second.
 	Every time.Duration
 
-	open watched
+	open   watched
+	usedUp sync.Map // transactions whose nonce another one has used up
 }
 
 // Rebroadcast is how long a transaction may be unseen before its bytes are
@@ -221,6 +232,9 @@ func (w *Watcher) lookAt(ctx context.Context, id string) (final bool, err error)
 func (w *Watcher) again(ctx context.Context, id string) error {
 	if !w.open.due(id, Rebroadcast) {
 		return nil
+	}
+	if gone, err := w.gone(ctx, id); gone || err != nil {
+		return err
 	}
 	_, err := w.Txs.Do(ctx, id, tx.RequestBroadcast{}, w.meta(ctx, id, fmt.Sprintf("again/%d", time.Now().UnixNano()), "tx.broadcast.v1", es.GradeSelf))
 	return err

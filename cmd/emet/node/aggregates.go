@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
+
 	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/adapters/ledger"
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/activity/usage"
@@ -47,6 +50,8 @@ type Aggregates struct {
 	Providers    *es.Aggregate[agent.Command, agent.Event, agent.State]
 	Contacts     *es.Aggregate[contact.Command, contact.Event, contact.State]
 	Ops          *ops.Ops
+	// Watch knows whether the log is the newest copy.
+	Watch *ledger.Watch
 }
 
 func newAggregates(l *es.Log) *Aggregates {
@@ -71,8 +76,27 @@ func newAggregates(l *es.Log) *Aggregates {
 		Providers:    es.NewAggregate(l, agent.Category, agent.Rules),
 		Contacts:     es.NewAggregate(l, contact.Category, contact.Rules),
 	}
+	a.Watch = ledger.NewWatch(l, nil)
+	a.Agreements.Guard, a.Wallets.Guard = a.guardAgreement, a.guardWallet
 	a.Ops = &ops.Ops{Log: l, Allocations: a.Allocations, Bills: a.Bills, Orders: a.Orders, Txs: a.Txs, Wallets: a.Wallets}
 	return a
+}
+
+// guardAgreement lets a node that lost some of its history agree to nothing new.
+func (a *Aggregates) guardAgreement(ctx context.Context, c agreement.Command) error {
+	switch c.(type) {
+	case agreement.Create, agreement.Confirm, agreement.Receive, agreement.Approve:
+		return a.Watch.Held(ctx)
+	}
+	return nil
+}
+
+// guardWallet lets it pay nothing.
+func (a *Aggregates) guardWallet(ctx context.Context, c wallet.Command) error {
+	if _, pays := c.(wallet.ReserveNonce); pays {
+		return a.Watch.Held(ctx)
+	}
+	return nil
 }
 
 // router finds the aggregate of an order.

@@ -62,7 +62,7 @@ func (n *Node) EndUnits(ctx context.Context) {
 }
 
 func (n *Node) openTxs(ctx context.Context) ([]string, error) {
-	return effects.OpenStreams(ctx, n.Store, "tx-", []string{"tx.planned.v1"}, []string{"tx.finalised.v1", "tx.reverted.v1"})
+	return effects.OpenStreams(ctx, n.Store, "tx-", []string{"tx.planned.v1"}, []string{"tx.finalised.v1", "tx.reverted.v1", "tx.superseded.v1"})
 }
 
 func (n *Node) verifiedPayments(ctx context.Context) ([]string, error) {

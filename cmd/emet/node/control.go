@@ -111,10 +111,14 @@ func (n *Node) openSocket() (err error) {
 // Status implements control.Daemon.
 func (r running) Status(ctx context.Context) (control.Status, error) {
 	head, err := r.l.Store.Head(ctx)
+	frozen := ""
+	if err := r.n.Watch.Held(ctx); err != nil {
+		frozen = err.Error()
+	}
 	ids := r.people.All()
 	slices.Sort(ids)
 	return control.Status{
-		DataDir: r.n.o.Dir, Identities: ids, PID: os.Getpid(), Position: uint64(head), REST: r.n.URL(),
+		DataDir: r.n.o.Dir, Frozen: frozen, Identities: ids, PID: os.Getpid(), Position: uint64(head), REST: r.n.URL(),
 		Since: r.since, Version: r.n.o.Version,
 	}, err
 }

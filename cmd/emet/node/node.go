@@ -33,6 +33,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/cycle"
+	"github.com/emet-node/emet/domain/payment/ops"
 	dpayment "github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/peer"
 	"github.com/emet-node/emet/domain/saga/billing"
@@ -111,6 +112,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		return nil, err
 	}
 	n.Aggregates = newAggregates(n.Log)
+	n.Watch = ledger.NewWatch(n.Log, n.log)
 	for _, v := range n.Views() {
 		go v.Run(ctx) //nolint:errcheck // queries tell of a view that stopped
 	}
@@ -132,6 +134,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n.desk = &evidence.Desk{
 		Contacts: n.Contacts, Keeper: n.keeper, Local: n.people.Local, Logger: n.log, Grace: cosignGrace,
 		Features: func(id identity.NodeID) []string { return n.peers.Features(id) },
+		Freeze:   n.Watch.Freeze, Held: n.Watch.Held,
 	}
 	if err = n.connect(ctx); err != nil {
 		return nil, err
@@ -231,6 +234,7 @@ func (n *Node) wireMoney() {
 		Peers: n.peers, Signer: n.Secrets.Keys, Locked: func(err error) bool { return errors.Is(err, secrets.ErrLocked) },
 		Chains: n.chains, Recover: recoverPayment, Logger: n.log,
 		Claims: claims{view: n.Payment, people: n.people, agg: n.Aggregates}, AgreementOf: n.agreementOf,
+		Held: n.Watch.Held, Freeze: n.Watch.Freeze,
 	}
 }
 
@@ -238,6 +242,7 @@ func (n *Node) wireMoney() {
 func (n *Node) wireProcesses() {
 	router := n.router()
 	router[cosign.Category] = n.desk
+	router[ops.Category] = payments.Compared{Handler: n.Ops, Effects: n.money}
 	settle := settlement.Config{Profile: n.chains.profile}
 	if n.o.Cycle > 0 {
 		settle.Cycle = func(payment.Platform) (interval, extra time.Duration) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/emet-node/emet/adapters/offerbook"
@@ -36,7 +37,7 @@ func (n *Node) server() http.Handler {
 
 // healthy is nil while the log can be written and the views follow it.
 func (n *Node) healthy(ctx context.Context) error {
-	if err := n.Store.Failed(); err != nil {
+	if err := errors.Join(n.Store.Failed(), n.Watch.Held(ctx)); err != nil {
 		return err
 	}
 	for _, v := range n.Views() {

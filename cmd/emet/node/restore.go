@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/emet-node/emet/adapters/ledger"
@@ -121,7 +122,7 @@ func (r *Revived) begin(ctx context.Context, dir string, o Options) (err error) 
 			return err
 		}
 		if opened, ok := e.Data.(domain.Opened); ok {
-			r.Epoch = opened.Epoch
+			r.Epoch, r.LogID = opened.Epoch, opened.LogID
 		}
 	}
 	r.Epoch++
@@ -147,9 +148,10 @@ func (r *Revived) holds(ctx context.Context, s Engine, dir string) error {
 	if err != nil {
 		return err
 	}
-	id, err := hex.DecodeString(r.LogID)
+	name := signed.Origin[strings.LastIndexByte(signed.Origin, '/')+1:]
+	id, err := hex.DecodeString(name)
 	if err != nil || len(id) != len(r.NewLogID) {
-		return fmt.Errorf("%w: log id %q", archive.ErrNoBackup, r.LogID)
+		return fmt.Errorf("%w: log id %q", archive.ErrNoBackup, name)
 	}
 	r.Signed = signed.Size
 	_, err = ledger.OpenReader(ctx, s, disk, old, [16]byte(id), signed)

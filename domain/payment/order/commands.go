@@ -40,6 +40,14 @@ type SealBatch struct {
 	Value    money.Amount
 }
 
+// Adopt lets a transfer that was learned from the chain carry an intent that is
+// in no live batch.
+type Adopt struct {
+	Block    uint64
+	IntentID string
+	TxHash   string
+}
+
 // ReturnBatch frees the intents of a batch whose transaction failed for good.
 type ReturnBatch struct {
 	BatchID string
@@ -52,5 +60,6 @@ type Complete struct{}
 
 func (Open) orderCommand()        {}
 func (SealBatch) orderCommand()   {}
+func (Adopt) orderCommand()       {}
 func (ReturnBatch) orderCommand() {}
 func (Complete) orderCommand()    {}

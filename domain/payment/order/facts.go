@@ -60,13 +60,23 @@ type BatchReturned struct {
 	Why     string `json:"why"`
 }
 
+// TransferAdopted says that a transfer which the chain holds already, and the
+// log had lost, carries an intent: nothing is sent for it.
+type TransferAdopted struct {
+	Block    uint64 `json:"block"`
+	IntentID string `json:"intentId"`
+	OrderID  string `json:"orderId"`
+	TxHash   string `json:"txHash"`
+}
+
 // Completed says that all transfers of the order are final.
 type Completed struct {
 	OrderID string `json:"orderId"`
 }
 
-func (Opened) orderEvent()         {}
-func (IntentRecorded) orderEvent() {}
-func (BatchSealed) orderEvent()    {}
-func (BatchReturned) orderEvent()  {}
-func (Completed) orderEvent()      {}
+func (Opened) orderEvent()          {}
+func (IntentRecorded) orderEvent()  {}
+func (BatchSealed) orderEvent()     {}
+func (BatchReturned) orderEvent()   {}
+func (TransferAdopted) orderEvent() {}
+func (Completed) orderEvent()       {}

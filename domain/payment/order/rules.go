@@ -79,6 +79,12 @@ func evolve(s State, e Event) State {
 		for _, id := range e.Intents {
 			s.batchOf[id] = e.BatchID
 		}
+	case TransferAdopted:
+		s.batchOf = maps.Clone(s.batchOf)
+		if s.batchOf == nil {
+			s.batchOf = make(map[string]string)
+		}
+		s.batchOf[e.IntentID] = "adopted/" + e.TxHash
 	case BatchReturned:
 		s.batchOf = maps.Clone(s.batchOf)
 		maps.DeleteFunc(s.batchOf, func(_, batch string) bool { return batch == e.BatchID })
@@ -97,6 +103,8 @@ func decide(s State, c Command) ([]Event, error) {
 		return open(s, c)
 	case SealBatch:
 		return seal(s, c)
+	case Adopt:
+		return adopt(s, c)
 	case ReturnBatch:
 		if live := slices.ContainsFunc(s.Intents, func(i IntentRecorded) bool { return s.batchOf[i.IntentID] == c.BatchID }); !live {
 			return nil, nil
@@ -112,6 +120,19 @@ func decide(s State, c Command) ([]Event, error) {
 		return []Event{Completed{OrderID: s.ID}}, nil
 	}
 	return nil, es.ErrWrongCommand
+}
+
+func adopt(s State, c Adopt) ([]Event, error) {
+	adopted := "adopted/" + c.TxHash
+	switch _, ok := s.Intent(c.IntentID); {
+	case !ok:
+		return nil, fmt.Errorf("%w: %q is unknown", ErrIntent, c.IntentID)
+	case s.batchOf[c.IntentID] == adopted:
+		return nil, nil
+	case s.batchOf[c.IntentID] != "":
+		return nil, fmt.Errorf("%w: %q is in a batch already", ErrIntent, c.IntentID)
+	}
+	return []Event{TransferAdopted{Block: c.Block, IntentID: c.IntentID, OrderID: s.ID, TxHash: c.TxHash}}, nil
 }
 
 func open(s State, c Open) ([]Event, error) {

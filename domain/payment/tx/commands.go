@@ -69,6 +69,10 @@ type Include struct {
 // Finalise says that the block of the inclusion will stay.
 type Finalise struct{ BlockHash string }
 
+// Supersede says that another transaction used up the nonce for good. It is
+// silence for one that is in a block.
+type Supersede struct{ Why string }
+
 // Orphan says that the block of the inclusion left the chain.
 type Orphan struct{ BlockHash string }
 
@@ -79,4 +83,5 @@ func (RequestBroadcast) txCommand() {}
 func (AnswerBroadcast) txCommand()  {}
 func (Include) txCommand()          {}
 func (Finalise) txCommand()         {}
+func (Supersede) txCommand()        {}
 func (Orphan) txCommand()           {}

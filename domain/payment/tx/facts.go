@@ -164,6 +164,17 @@ type Reverted struct {
 	OrderID     string       `json:"orderId"`
 }
 
+// Superseded says that the nonce was used up by a transaction that was not
+// signed in this log: nothing that was signed here can be mined any more.
+type Superseded struct {
+	Address string `json:"address"`
+	BatchID string `json:"batchId"`
+	ChainID uint64 `json:"chainId"`
+	Nonce   uint64 `json:"nonce"`
+	OrderID string `json:"orderId"`
+	Why     string `json:"why"`
+}
+
 // Orphaned takes an [Included] back: its block left the chain.
 type Orphaned struct {
 	Address   string `json:"address"`
@@ -185,6 +196,7 @@ func (Broadcast) txEvent()          {}
 func (Included) txEvent()           {}
 func (Finalised) txEvent()          {}
 func (Reverted) txEvent()           {}
+func (Superseded) txEvent()         {}
 func (Orphaned) txEvent()           {}
 
 // IsIntent is true: the signer must be asked.

@@ -29,12 +29,13 @@ type Phase string
 
 // The phases.
 const (
-	PhasePlanned   Phase = "planned"
-	PhaseSigned    Phase = "signed"
-	PhaseBroadcast Phase = "broadcast"
-	PhaseIncluded  Phase = "included"
-	PhaseFinalised Phase = "finalised"
-	PhaseReverted  Phase = "reverted"
+	PhasePlanned    Phase = "planned"
+	PhaseSigned     Phase = "signed"
+	PhaseBroadcast  Phase = "broadcast"
+	PhaseIncluded   Phase = "included"
+	PhaseFinalised  Phase = "finalised"
+	PhaseReverted   Phase = "reverted"
+	PhaseSuperseded Phase = "superseded"
 )
 
 // State is where one nonce stands.
@@ -63,7 +64,9 @@ func (s State) Newest() Signed {
 func (s State) Watching() bool { return s.Phase == PhaseBroadcast || s.Phase == PhaseIncluded }
 
 // Final says that nothing more can happen.
-func (s State) Final() bool { return s.Phase == PhaseFinalised || s.Phase == PhaseReverted }
+func (s State) Final() bool {
+	return s.Phase == PhaseFinalised || s.Phase == PhaseReverted || s.Phase == PhaseSuperseded
+}
 
 func (s State) signed(hash string) bool {
 	return slices.ContainsFunc(s.Versions, func(v Signed) bool { return v.Hash == hash })
@@ -98,6 +101,8 @@ func evolve(s State, e Event) State {
 		s.Phase = PhaseFinalised
 	case Reverted:
 		s.Phase = PhaseReverted
+	case Superseded:
+		s.Phase = PhaseSuperseded // open intents are still answered
 	case Orphaned:
 		s.Phase, s.Inclusion = PhaseBroadcast, Included{}
 	}
@@ -128,6 +133,13 @@ func decide(s State, c Command) ([]Event, error) {
 		return include(s, c)
 	case Finalise:
 		return finalise(s, c)
+	case Supersede:
+		if s.Final() || s.Phase == PhaseIncluded {
+			return nil, nil
+		}
+		return []Event{Superseded{
+			Address: s.Plan.Address, BatchID: s.Plan.BatchID, ChainID: s.Plan.ChainID, Nonce: s.Plan.Nonce, OrderID: s.Plan.OrderID, Why: c.Why,
+		}}, nil
 	case Orphan:
 		if s.Phase != PhaseIncluded || c.BlockHash != s.Inclusion.BlockHash {
 			return nil, nil

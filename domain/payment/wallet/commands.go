@@ -21,12 +21,14 @@ type Open struct {
 }
 
 // Observe reports what the chain says. Older blocks than the last one are
-// passed over. A nonce beyond what was reserved here suspends spending.
+// passed over. A nonce beyond what was reserved here suspends spending, and so
+// does a transfer that is Unrecorded here.
 type Observe struct {
-	Block  uint64
-	Native money.Amount
-	Nonce  uint64
-	Token  money.Amount
+	Block      uint64
+	Native     money.Amount
+	Nonce      uint64
+	Token      money.Amount
+	Unrecorded bool
 }
 
 // Reserve holds Amount for an allocation. More than is available is
@@ -70,6 +72,10 @@ type ObserveAllowance struct {
 // nothing.
 type ReportHealth struct{ Properties string }
 
+// Learn keeps transfers that the chain holds and the log does not. Those that
+// are known are passed over.
+type Learn struct{ Transfers []TransferLearned }
+
 // Suspend stops spending until [Resume].
 type Suspend struct{ Why string }
 
@@ -98,6 +104,7 @@ func (Spend) walletCommand()            {}
 func (ReserveNonce) walletCommand()     {}
 func (ObserveAllowance) walletCommand() {}
 func (ReportHealth) walletCommand()     {}
+func (Learn) walletCommand()            {}
 func (Suspend) walletCommand()          {}
 func (Resume) walletCommand()           {}
 func (Fund) walletCommand()             {}

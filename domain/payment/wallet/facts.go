@@ -106,6 +106,20 @@ type ForeignNonceSeen struct {
 	Seen     uint64 `json:"seen"`
 }
 
+// TransferLearned says that the chain holds a transfer of this wallet that the
+// log knows nothing of: it was made by a newer copy of this node. What it paid
+// is not paid again.
+type TransferLearned struct {
+	Address   string           `json:"address"`
+	Amount    money.Amount     `json:"amount"`
+	Block     uint64           `json:"block"`
+	ChainID   uint64           `json:"chainId"`
+	Index     uint64           `json:"index"` // of the log in its block
+	PayeeAddr string           `json:"payeeAddr"`
+	Platform  payment.Platform `json:"platform"`
+	TxHash    string           `json:"txHash"`
+}
+
 // SpendingSuspended says that no nonce is given out until the operator agrees.
 type SpendingSuspended struct {
 	Address string `json:"address"`
@@ -154,6 +168,7 @@ func (NonceReserved) walletEvent()     {}
 func (AllowanceObserved) walletEvent() {}
 func (HealthChanged) walletEvent()     {}
 func (ForeignNonceSeen) walletEvent()  {}
+func (TransferLearned) walletEvent()   {}
 func (SpendingSuspended) walletEvent() {}
 func (SpendingResumed) walletEvent()   {}
 func (FundRequested) walletEvent()     {}

@@ -68,6 +68,8 @@ func decide(s State, c Command) ([]Event, error) {
 			return nil, nil
 		}
 		return []Event{HealthChanged{Address: s.Address, ChainID: s.ChainID, Properties: c.Properties}}, nil
+	case Learn:
+		return learn(s, c), nil
 	case Suspend:
 		if s.Suspended != "" {
 			return nil, nil
@@ -96,14 +98,15 @@ func open(s State, c Open) ([]Event, error) {
 }
 
 func observe(s State, c Observe) ([]Event, error) {
+	unknown := c.Unrecorded || s.used && c.Nonce > s.NextNonce
 	same := c.Native.Equal(s.Native) && c.Token.Equal(s.Token) && c.Nonce == s.chainNonce
-	if s.Observed && (c.Block < s.Block || same) {
+	if s.Observed && (c.Block < s.Block || same && (!unknown || s.Suspended != "")) {
 		return nil, nil
 	}
 	facts := []Event{FundsObserved{
 		Address: s.Address, Block: c.Block, ChainID: s.ChainID, Native: c.Native, Nonce: c.Nonce, Token: c.Token,
 	}}
-	if s.used && c.Nonce > s.NextNonce && s.Suspended == "" {
+	if unknown && s.Suspended == "" {
 		facts = append(facts,
 			ForeignNonceSeen{Address: s.Address, ChainID: s.ChainID, Expected: s.NextNonce, Seen: c.Nonce},
 			SpendingSuspended{Address: s.Address, ChainID: s.ChainID, Why: "another node sent transactions with this key"})
@@ -149,6 +152,18 @@ func reserveNonce(s State, c ReserveNonce) ([]Event, error) {
 		return nil, ErrNotObserved
 	}
 	return []Event{NonceReserved{Address: s.Address, BatchID: c.BatchID, ChainID: s.ChainID, Nonce: s.NextNonce, OrderID: c.OrderID}}, nil
+}
+
+func learn(s State, c Learn) (facts []Event) {
+	for _, t := range c.Transfers {
+		if _, known := s.learned.Get(t.ref()); known || t.Amount.Sign() <= 0 {
+			continue
+		}
+		t.Address, t.ChainID, t.Platform, t.PayeeAddr = s.Address, s.ChainID, s.Platform, strings.ToLower(t.PayeeAddr)
+		facts = append(facts, t)
+		s = evolve(s, t)
+	}
+	return facts
 }
 
 func resume(s State, c Resume) ([]Event, error) {

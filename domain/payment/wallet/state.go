@@ -1,8 +1,10 @@
 package wallet
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
@@ -24,6 +26,7 @@ type State struct {
 	Held      money.Amount // by allocations: reserved and committed
 	NextNonce uint64       // to be given out
 	Suspended string       // why, "" = not
+	Foreign   bool         // the chain knows of transactions that the log does not
 
 	Health string // JSON array
 
@@ -31,6 +34,7 @@ type State struct {
 	used       bool               // a nonce was given out
 	batches    pmap.Map[uint64]   // nonce by batch
 	spent      pmap.Map[struct{}] // intent/allocation
+	learned    pmap.Map[struct{}] // transaction/log
 	holdings   pmap.Map[money.Amount]
 	allowances map[string]money.Amount
 	funding    []string // open requests
@@ -83,10 +87,13 @@ func evolve(s State, e Event) State {
 	case HealthChanged:
 		s.Health = e.Properties
 	case ForeignNonceSeen:
+		s.Foreign = true
+	case TransferLearned:
+		s.learned = s.learned.Set(e.ref(), struct{}{})
 	case SpendingSuspended:
 		s.Suspended = e.Why
 	case SpendingResumed:
-		s.Suspended, s.NextNonce = "", e.NextNonce
+		s.Suspended, s.Foreign, s.NextNonce = "", false, e.NextNonce
 	case FundRequested:
 		s.funding = append(slices.Clone(s.funding), e.RequestID)
 	case Funded:
@@ -96,6 +103,17 @@ func evolve(s State, e Event) State {
 	}
 	return s
 }
+
+// ref names a transfer.
+func (t TransferLearned) ref() string {
+	return fmt.Sprintf("%s/%d", strings.ToLower(t.TxHash), t.Index)
+}
+
+// Used says whether a nonce was ever given out here.
+func (s State) Used() bool { return s.used }
+
+// ChainNonce is the next nonce that the chain expected when it was asked last.
+func (s State) ChainNonce() uint64 { return s.chainNonce }
 
 func (s State) hold(allocationID string, delta money.Amount) State {
 	s.Held = s.Held.Add(delta)

@@ -43,6 +43,10 @@ func (c Config) react(s *State, r es.Recorded) []es.Order {
 		return s.unmark(e)
 	case tx.Finalised:
 		return s.spend(e)
+	case order.TransferAdopted:
+		return s.adopted(e)
+	case tx.Superseded:
+		return []es.Order{{Category: order.Category, ID: e.OrderID, Command: order.ReturnBatch{BatchID: e.BatchID, Why: e.Why}}}
 	case tx.Reverted:
 		return []es.Order{{Category: order.Category, ID: e.OrderID, Command: order.ReturnBatch{
 			BatchID: e.BatchID, Why: "the transaction failed in block " + fmt.Sprint(e.BlockNumber),
@@ -99,6 +103,11 @@ func (c Config) seal(s *State, r es.Recorded, t *transfer) []es.Order {
 	o := s.orders[t.intent.OrderID]
 	if o == nil {
 		return nil
+	}
+	if by := s.carrier(o.opened.CycleID, t); by != nil {
+		return []es.Order{{Category: order.Category, ID: o.opened.OrderID, Identity: string(o.opened.PayerID), Command: order.Adopt{
+			Block: by.block, IntentID: t.intent.IntentID, TxHash: by.tx,
+		}}}
 	}
 	profile, ok := c.Profile(o.opened.Platform)
 	to, err := t.payment()
@@ -165,20 +174,31 @@ func (s *State) spend(e tx.Finalised) []es.Order {
 	}
 	var out []es.Order
 	for _, t := range s.inBatch(e.OrderID, e.BatchID) {
-		for _, part := range byAllocation(t.intent.Ranges) {
-			out = append(out,
-				es.Order{Category: allocation.Category, ID: part.AllocationID, Command: allocation.Spend{
-					Delta: part.To, IntentID: t.intent.IntentID,
-				}},
-				es.Order{Category: wallet.Category, ID: wallet.StreamID(o.opened.ChainID, o.opened.PayerAddr), Command: wallet.Spend{
-					AllocationID: part.AllocationID, Amount: part.To, Block: e.BlockNumber, IntentID: t.intent.IntentID,
-				}})
-		}
+		out = append(out, o.spent(t, e.BlockNumber)...)
 	}
-	if len(o.final) == len(o.intents) {
-		out = append(out, es.Order{Category: order.Category, ID: e.OrderID, Command: order.Complete{}})
+	return append(out, o.done()...)
+}
+
+// spent takes a transfer out of the budget and the wallet.
+func (o *run) spent(t *transfer, block uint64) (out []es.Order) {
+	for _, part := range byAllocation(t.intent.Ranges) {
+		out = append(out,
+			es.Order{Category: allocation.Category, ID: part.AllocationID, Command: allocation.Spend{
+				Delta: part.To, IntentID: t.intent.IntentID,
+			}},
+			es.Order{Category: wallet.Category, ID: wallet.StreamID(o.opened.ChainID, o.opened.PayerAddr), Command: wallet.Spend{
+				AllocationID: part.AllocationID, Amount: part.To, Block: block, IntentID: t.intent.IntentID,
+			}})
 	}
 	return out
+}
+
+// done completes an order all of whose transfers are final.
+func (o *run) done() []es.Order {
+	if len(o.final) < len(o.intents) {
+		return nil
+	}
+	return []es.Order{{Category: order.Category, ID: o.opened.OrderID, Command: order.Complete{}}}
 }
 
 // byAllocation adds up ranges by allocation; the sum is in To.

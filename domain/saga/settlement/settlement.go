@@ -20,6 +20,7 @@ import (
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/tx"
+	"github.com/emet-node/emet/domain/payment/wallet"
 )
 
 // Config is what a node knows of chains and cycles.
@@ -42,6 +43,8 @@ type State struct {
 	orders   map[string]*run            // open orders
 	intents  map[string]*transfer       // by id, of open orders
 	prepared map[es.Position]order.Open // by the fact that asked for the run
+	credits  map[string][]*credit       // transfers that were learned from the chain, by cycle
+	carried  map[string]*credit         // by the intent that one of them carries
 }
 
 type debt struct {
@@ -74,7 +77,8 @@ func New(c Config) es.Saga[*State] {
 			"allocation.created.v1", "bill.opened.v1", "bill.note_accepted.v1", "bill.invoice_accepted.v1",
 			"bill.scheduled.v1", "bill.settled.v1", "cycle.run_requested.v1",
 			"order.opened.v1", "order.intent_recorded.v1", "order.batch_sealed.v1", "order.batch_returned.v1",
-			"order.completed.v1", "tx.included.v1", "tx.orphaned.v1", "tx.finalised.v1", "tx.reverted.v1",
+			"order.completed.v1", "order.transfer_adopted.v1", "tx.included.v1", "tx.orphaned.v1", "tx.finalised.v1", "tx.reverted.v1",
+			"tx.superseded.v1", "wallet.transfer_learned.v1",
 		},
 		Instance: func(es.Recorded) string { return "node" },
 		Evolve:   c.evolve,
@@ -86,6 +90,7 @@ func newState() *State {
 	return &State{
 		bills: make(map[string]payment.Terms), debts: make(map[string][]debt), orders: make(map[string]*run),
 		intents: make(map[string]*transfer), prepared: make(map[es.Position]order.Open),
+		credits: make(map[string][]*credit), carried: make(map[string]*credit),
 	}
 }
 
@@ -112,6 +117,8 @@ func (c Config) evolve(s *State, r es.Recorded) *State {
 		if t := s.intents[e.IntentID]; t != nil {
 			t.scheduled[e.AgreementID] = true
 		}
+	case wallet.TransferLearned:
+		s.learn(e)
 	default:
 		s.hearOrder(e)
 	}
@@ -133,6 +140,11 @@ func (s *State) hearOrder(e any) {
 				t.batch = e.BatchID
 			}
 		}
+	case order.TransferAdopted:
+		if t := s.intents[e.IntentID]; t != nil {
+			t.batch = "adopted/" + e.TxHash
+			s.orders[e.OrderID].final[e.IntentID] = true
+		}
 	case order.BatchReturned:
 		for _, t := range s.inBatch(e.OrderID, e.BatchID) {
 			t.batch = ""
@@ -141,6 +153,7 @@ func (s *State) hearOrder(e any) {
 		if o := s.orders[e.OrderID]; o != nil {
 			for _, id := range o.intents {
 				delete(s.intents, id)
+				delete(s.carried, id)
 			}
 		}
 		delete(s.orders, e.OrderID)
@@ -181,16 +194,32 @@ func (c Config) prepare(s *State, r es.Recorded, e cycle.RunRequested) {
 	taken := make(map[string]bool)
 	for _, payee := range sorted(byPayee) {
 		ranges := byPayee[payee]
+		for _, paid := range s.settledBefore(key, payee, &ranges) {
+			if id, ok := intentID(profile, open.PayerAddr, payee, paid.ranges); ok {
+				open.Intents = append(open.Intents, order.Intent{ID: id, PayeeAddr: payee, Ranges: paid.ranges})
+				s.carried[id], taken[payee] = paid.by, true
+			}
+		}
 		id, ok := intentID(profile, open.PayerAddr, payee, ranges)
 		if ok && c.Minimum.Less(payment.Total(ranges)) {
 			open.Intents = append(open.Intents, order.Intent{ID: id, PayeeAddr: payee, Ranges: ranges})
-			taken[payee] = true
+			taken[payee], ranges = true, nil
+		}
+		if taken[payee] {
+			byPayee[payee] = ranges // what is left waits and adds up
 		}
 	}
 	if len(open.Intents) == 0 {
 		return
 	}
 	s.debts[key] = slices.DeleteFunc(s.debts[key], func(d debt) bool { return taken[d.payee] })
+	for _, payee := range sorted(byPayee) {
+		for _, r := range byPayee[payee] {
+			if taken[payee] {
+				s.debts[key] = append(s.debts[key], debt{payee: payee, rng: r})
+			}
+		}
+	}
 	s.prepared[r.Position] = open
 }
 
