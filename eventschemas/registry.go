@@ -162,5 +162,7 @@ func (r *Registry) Names() []string {
 }
 
 // upcasts lists how released versions that are no longer written are read.
-// None was released yet.
-var upcasts []upcast
+var upcasts = []upcast{
+	// The first beacons came without the header of their block.
+	{"$log.beacon.v1", "$log.beacon.v2", func(m map[string]any) map[string]any { return m }},
+}

@@ -6,7 +6,7 @@ var storeFacts = []entry{
 	reg[ledger.Opened]("$log.opened.v1"),
 	reg[ledger.KeyAttested]("$log.key_attested.v1"),
 	reg[ledger.Recovered]("$log.recovered.v1"),
-	reg[ledger.Beacon]("$log.beacon.v1"),
+	reg[ledger.Beacon]("$log.beacon.v2"),
 	reg[ledger.Frozen]("$log.frozen.v1"),
 	reg[ledger.Reconciled]("$log.reconciled.v1"),
 	reg[ledger.Erased]("$audit.erased.v1"),

@@ -1,7 +1,6 @@
 package verifier
 
 import (
-	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/sha3"
 	"encoding/hex"
@@ -205,22 +204,12 @@ func (x *examiner) message(f fact) verdict {
 	if len(c.Raw) == 0 || c.Raw[0] == '{' {
 		return lacks("position %d has no signed message", f.position)
 	}
-	m, ok := readMessage(c.Raw)
-	if !ok || m.from != x.other() || m.to != x.owner || !slices.Contains(strings.Fields(kindOf[f.name()]), m.kind) {
-		return no("position %d is not made by a message of that kind from the other party", f.position)
-	}
-	hosts, signed := 0, false
-	for _, d := range x.words {
-		if k, ok := d.ed25519(); ok && d.Role == "host" && d.Identity == m.from && d.covers(m.sent) {
-			hosts++
-			signed = signed || ed25519.Verify(k, m.digest[:], m.sig)
-		}
-	}
+	m, v := x.delivered(c.Raw, kindOf[f.name()])
 	switch {
-	case hosts == 0:
-		return lacks("nobody vouches for a host of the other party")
-	case !signed, !agrees(f.name(), c, m.body):
-		return no("the message of position %d was not signed, or says something else", f.position)
+	case v.is != Proved:
+		return v
+	case !agrees(f.name(), c, m.body):
+		return no("the message of position %d says something else", f.position)
 	}
 	return yes
 }

@@ -26,6 +26,7 @@ type file struct {
 	Agreement    string        `json:"agreement"`
 	Attestations []attestation `json:"attestations"`
 	Checkpoint   string        `json:"checkpoint"`
+	Conflicts    []conflict    `json:"conflicts"`
 	Cosigned     []cosigned    `json:"cosigned"`
 	Events       []event       `json:"events"`
 	Format       string        `json:"format"`
@@ -241,6 +242,7 @@ func (f *file) canonical(signature []byte) []byte {
 			})
 		})
 		o.text("checkpoint", f.Checkpoint)
+		o.field("conflicts", f.Conflicts != nil, func() { list(w, f.Conflicts, func(c conflict) { w.object(c.fields) }) })
 		o.field("cosigned", f.Cosigned != nil, func() {
 			list(w, f.Cosigned, func(c cosigned) {
 				w.object(func(o *object) { o.text("checkpoint", c.Checkpoint); o.indexes("consistency", c.Consistency) })

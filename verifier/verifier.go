@@ -55,6 +55,7 @@ type examiner struct {
 	leaves []leaf
 	facts  []fact
 	gaps   bool // events of a stream are left out
+	sights []sight
 	story
 	// What several claims rest on is looked at once.
 	letters   func() verdict
@@ -67,6 +68,7 @@ var Names = []string{
 	"container", "keys", "log.key", "log.signed", "log.events", "log.streams", "log.complete", "parties", "agreement.id", "agreement.proposals",
 	"agreement.requestor", "agreement.provider", "peer.messages", "work.commands", "notes.monotone", "notes.usage", "notes.price",
 	"invoice.amount", "bills.accepted", "payment.signed", "payment.amount", "payment.chain", "cosigned.agreement", "cosigned.bills", "cosigned.payments",
+	"peer.conflicts", "time.bracket",
 }
 
 // first is how many claims carry all others.
@@ -94,6 +96,7 @@ func Verify(b []byte, t Trust) ([]Claim, error) {
 		"cosigned.agreement":  func() verdict { return x.seen("agreement") },
 		"cosigned.bills":      func() verdict { return x.seen("bills") },
 		"cosigned.payments":   func() verdict { return x.seen("payments") },
+		"peer.conflicts":      x.conflicts, "time.bracket": x.bracket,
 	}
 	out := make([]Claim, 0, len(Names))
 	for i, name := range Names {
@@ -260,7 +263,7 @@ func (x *examiner) logStreams() verdict {
 		case l.revision < want:
 			return no("%s: revision %d is out of order", l.stream, l.revision)
 		case l.revision > want:
-			x.gaps = true
+			x.gaps = x.gaps || l.stream != "$log" // of which only blocks are shown
 		case begun && l.previous != before.hash || !begun && l.previous != [32]byte{}:
 			return no("%s: revision %d does not continue what is before it", l.stream, l.revision)
 		}
@@ -336,21 +339,32 @@ func (x *examiner) seen(group string) verdict {
 func (x *examiner) readCosigned() (cover uint64, v verdict) {
 	for i, c := range x.Cosigned {
 		n, err := readNote(c.Checkpoint)
-		if err != nil || !n.signed(*x.key) || n.size <= cover || n.size > x.note.size || !continues(n, x.note, x.hashes(c.Consistency)) || !x.cosignedBy(n) {
+		if err != nil || !n.signed(*x.key) || n.size <= cover || n.size > x.note.size || !continues(n, x.note, x.hashes(c.Consistency)) {
 			return 0, no("cosigned checkpoint %d does not hold", i)
 		}
+		at, ok := x.cosignedBy(n)
+		if !ok {
+			return 0, no("cosigned checkpoint %d is not cosigned", i)
+		}
 		cover = n.size
+		x.sights = append(x.sights, sight{n.size, at})
 	}
 	return cover, yes
 }
 
-func (x *examiner) cosignedBy(n note) bool {
-	return slices.ContainsFunc(x.words, func(d delegation) bool {
-		k, ok := d.log()
-		if !ok || d.Identity != x.other() {
-			return false
+// sight is a moment at which the other party had seen so many events.
+type sight struct {
+	size uint64
+	at   time.Time
+}
+
+func (x *examiner) cosignedBy(n note) (time.Time, bool) {
+	for _, d := range x.words {
+		if k, ok := d.log(); ok && d.Identity == x.other() {
+			if at, ok := n.cosigned(k); ok && d.covers(at) {
+				return at, true
+			}
 		}
-		at, ok := n.cosigned(k)
-		return ok && d.covers(at)
-	})
+	}
+	return time.Time{}, false
 }

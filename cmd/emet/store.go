@@ -38,8 +38,7 @@ the exit code is 1.`,
 	for _, c := range []*cobra.Command{verify, rebuild, info} {
 		jsonFlag(c)
 	}
-	return group("store", "Look after the files of the log", "  emet store verify
-  emet store info",
+	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info",
 		verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newRepairCommand(), newReconcileCommand(), newExportCommand(), newCheckpointCommand())
 }
 

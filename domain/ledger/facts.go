@@ -54,11 +54,12 @@ type (
 	}
 
 	// Beacon ties the log to a moment that nobody could know before: a block
-	// of a public chain.
+	// of a public chain, with the header that hashes to its name.
 	Beacon struct {
 		Block   int64  `json:"block"`
 		ChainID int64  `json:"chainId"`
 		Hash    string `json:"hash"`
+		Header  []byte `json:"header,omitzero"` // RLP
 		LogID   string `json:"logId"`
 	}
 

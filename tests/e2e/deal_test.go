@@ -50,23 +50,33 @@ func (w wish) properties(platform client.Decoration) client.Offering {
 // strike makes an agreement with a provider that is not among those to avoid.
 func strike(t *testing.T, c *client.Client, w wish) *deal {
 	t.Helper()
+	d, err := try(t, c, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// try is strike, which may not succeed.
+func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d := &deal{t: t, c: c, session: fmt.Sprintf("%x", time.Now().UnixNano())}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	a, err := c.CreateAllocation(ctx, client.Allocation{Platform: "erc20-hoodi-tglm", Total: w.budget, Timeout: time.Now().Add(time.Hour).UTC()})
-	must(err)
+	if err != nil {
+		return nil, err
+	}
 	d.allocation = a.ID
 	deco, err := c.DecorateDemand(ctx, a.ID)
-	must(err)
+	if err != nil {
+		return nil, err
+	}
 	o := w.properties(deco)
 	demand, err := c.Subscribe(ctx, o)
-	must(err)
+	if err != nil {
+		return nil, err
+	}
 	defer c.Unsubscribe(ctx, demand) //nolint:errcheck // it has served
 	chosen := client.Offering{Properties: map[string]any{"golem.com.payment.chosen-platform": "erc20-hoodi-tglm"}, Constraints: o.Constraints}
 	for k, v := range o.Properties {
@@ -74,7 +84,9 @@ func strike(t *testing.T, c *client.Client, w wish) *deal {
 	}
 	for {
 		events, err := c.DemandEvents(ctx, demand, 5*time.Second)
-		must(err)
+		if err != nil {
+			return nil, err
+		}
 		for _, e := range events {
 			switch p := e.Proposal; {
 			case p == nil || slices.Contains(w.not, p.Issuer):
@@ -82,11 +94,13 @@ func strike(t *testing.T, c *client.Client, w wish) *deal {
 				_, _ = c.Counter(ctx, demand, p.ID, chosen)
 			case p.State == "Draft":
 				d.provider = p.Issuer
-				d.agreement, err = c.CreateAgreement(ctx, p.ID, time.Now().Add(time.Hour))
-				must(err)
-				must(c.Confirm(ctx, d.agreement, d.session))
-				must(c.WaitApproval(ctx, d.agreement, 15*time.Second))
-				return d
+				if d.agreement, err = c.CreateAgreement(ctx, p.ID, time.Now().Add(time.Hour)); err != nil {
+					return nil, err
+				}
+				if err := c.Confirm(ctx, d.agreement, d.session); err != nil {
+					return nil, err
+				}
+				return d, c.WaitApproval(ctx, d.agreement, 15*time.Second)
 			}
 		}
 	}

@@ -97,69 +97,6 @@ func TestADealIsProvedToOthers(t *testing.T) {
 	emet(t, nil, "evidence", "verify", files["requestor"]).says(t, 2, "--identity")
 }
 
-// A node that puts an old copy of its data back and goes on, the signed
-// checkpoint deleted, is found out by those with whom it dealt: at once while
-// its log is shorter than what it stood by, and as a fork when it is longer.
-func TestARewrittenHistoryIsFoundOut(t *testing.T) {
-	t.Parallel()
-	for kind, grow := range map[string]int{"rolled-back": 0, "forked": 200} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			m := newMarket(t, 1)
-			provider, dir, old := filepath.Join(m.dir, "provider-0"), filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
-			img := built.Serve(t, built.Guest)
-			cosigned := func(n int) func() bool {
-				return func() bool { return len(written(t, provider, "peer.checkpoint_cosigned.v1")) >= n }
-			}
-			deal := func() {
-				d := strike(t, m.requestor.client(), wish{image: img, budget: "1"})
-				if err := d.c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			deal()
-			eventually(t, 20*time.Second, "the agreement is cosigned", cosigned(2))
-			m.requestor.kill()
-			copyDir(t, dir, old)
-
-			m.requestor.again()
-			publish(t, m, 60)
-			seen := len(written(t, provider, "peer.checkpoint_cosigned.v1"))
-			deal()
-			eventually(t, 20*time.Second, "the second agreement is cosigned", cosigned(seen+2))
-			if n := len(written(t, provider, "peer.conflict_found.v1")); n != 0 {
-				t.Fatalf("an honest node is accused %d times", n)
-			}
-
-			m.requestor.kill()
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(old, dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Remove(filepath.Join(dir, "store", "checkpoint")); err != nil {
-				t.Fatal(err)
-			}
-			m.requestor.again()
-			publish(t, m, grow)
-			deal() // the trade itself goes on
-			var found []map[string]any
-			eventually(t, 30*time.Second, "the provider finds it out", func() bool {
-				found = written(t, provider, "peer.conflict_found.v1")
-				return len(found) > 0
-			})
-			data, _ := found[0]["data"].(map[string]any)
-			if data["kind"] != kind || data["first"] == "" || data["second"] == "" || data["raw"] == nil {
-				t.Errorf("%v", data)
-			}
-			eventually(t, 20*time.Second, "the node says so itself", func() bool {
-				return kind == "forked" || strings.Contains(m.requestor.out.String(), "not the newest")
-			})
-		})
-	}
-}
-
 // publish lets the requestor's log grow.
 func publish(t *testing.T, m *market, n int) {
 	t.Helper()

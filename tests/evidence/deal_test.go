@@ -54,6 +54,10 @@ type cheats struct {
 	wrongID    bool // an agreement under another id
 	ends       bool // a command that ended twice
 	garble     func(data []byte) []byte
+	otherBlock bool   // a block that is not what its header says
+	lateBlock  bool   // a block that is younger than what is cosigned after it
+	quarrel    string // what the other party did: "forked", "later", "rolled-back"
+	accusation string // what it did not do
 }
 
 // progress says how far a deal came.
@@ -63,13 +67,15 @@ type progress struct {
 	invoiced, accepted    bool
 	paid, chain, cosigned bool
 	noise                 int
+	blocks                bool
+	conflict              string
 }
 
 // whole is a deal of which nothing is missing.
 func whole(r *rand.Rand) progress {
 	return progress{
 		activities: 1 + r.IntN(2), notes: 1 + r.IntN(3), signed: true, envelopes: true, invoiced: true, accepted: true, paid: true,
-		chain: true, cosigned: true, noise: r.IntN(6),
+		chain: true, cosigned: true, noise: r.IntN(6), blocks: true, conflict: []string{"", "", "", "forked", "later", "rolled-back"}[r.IntN(6)],
 	}
 }
 
@@ -86,6 +92,7 @@ func anyhow(r *rand.Rand) progress {
 	flip(&p.accepted)
 	flip(&p.cosigned)
 	flip(&p.chain)
+	flip(&p.blocks)
 	if r.IntN(6) == 0 {
 		p.activities, p.notes = r.IntN(3), r.IntN(2)
 	}
@@ -136,8 +143,14 @@ func newWorldOf(seed uint64, shape func(*rand.Rand) progress, lies cheats, provi
 	if w.how.envelopes {
 		w.add(es.StreamOf(contact.Category, string(w.other.id)), contact.Met{Delegations: w.other.words[1:], Node: w.other.id})
 	}
+	if lies.quarrel != "" {
+		w.how.conflict = lies.quarrel
+	}
+	w.beacon()
 	w.negotiate()
+	w.beacon()
 	w.work()
+	w.quarrel()
 	w.settle()
 	return w
 }

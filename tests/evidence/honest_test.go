@@ -98,7 +98,7 @@ func honest(t *testing.T, seed uint64) {
 	}
 	r := w.opinion(t, "seed "+strconv.FormatUint(seed, 10), encode(t, w.build(redact...).Dossier))
 	how := w.how
-	full := how.signed && how.envelopes && how.invoiced && how.accepted && how.paid && how.chain && how.cosigned && how.activities > 0 && how.notes > 0
+	full := how.signed && how.envelopes && how.invoiced && how.accepted && how.paid && how.chain && how.cosigned && how.activities > 0 && how.notes > 0 && how.blocks
 	for _, c := range r.Claims {
 		if c.Verdict == dossier.Disproved || full && c.Verdict != dossier.Proved {
 			t.Errorf("seed %d, %+v: %s is %s: %s", seed, how, c.Claim, c.Verdict, c.Says)
@@ -161,6 +161,8 @@ func related(lie, claim string) bool {
 	switch lie {
 	case "a note that falls", "another reading":
 		return claim == dossier.ClaimNotesPrice || claim == dossier.ClaimNotesUsage
+	case "cosigner", "fork":
+		return claim == dossier.ClaimBracket
 	}
 	return false
 }

@@ -151,7 +151,7 @@ func smallest(r *rand.Rand) progress { return smallestOf(2)(r) }
 // smallestOf is a whole deal with one activity.
 func smallestOf(noise int) func(*rand.Rand) progress {
 	return func(*rand.Rand) progress {
-		return progress{activities: 1, notes: 2, signed: true, envelopes: true, invoiced: true, accepted: true, paid: true, chain: true, cosigned: true, noise: noise}
+		return progress{activities: 1, notes: 2, signed: true, envelopes: true, invoiced: true, accepted: true, paid: true, chain: true, cosigned: true, noise: noise, blocks: true, conflict: "later"}
 	}
 }
 

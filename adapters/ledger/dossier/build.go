@@ -73,7 +73,7 @@ func Build(ctx context.Context, src Source, w Wish) (Built, error) {
 		return Built{}, err
 	}
 	b.out.Dossier = Dossier{Agreement: w.Agreement, Checkpoint: string(b.under.Note), Format: Format, Side: string(side)}
-	for _, step := range []func(context.Context) error{b.gather, b.prove, b.vouch, b.sightings, b.transfers, b.sign} {
+	for _, step := range []func(context.Context) error{b.gather, b.prove, b.vouch, b.sightings, b.quarrels, b.transfers, b.sign} {
 		if err := step(ctx); err != nil {
 			return Built{}, err
 		}
@@ -165,6 +165,14 @@ func (b *builder) gather(ctx context.Context) error {
 			return err
 		}
 	}
+	var blocks []es.Recorded
+	for r, err := range b.Log.ReadAll(ctx, 0, es.Filter{Streams: []es.Stream{ledger.LogStream}, Types: []string{beaconType}}) {
+		if err != nil {
+			return err
+		}
+		blocks = append(blocks, r)
+	}
+	b.beacons(blocks)
 	slices.SortFunc(b.events, func(x, y es.Recorded) int { return cmp.Compare(x.Position, y.Position) })
 	if len(b.events) == 0 {
 		return fmt.Errorf("the newest checkpoint does not cover the agreement yet: %w", ledger.ErrRange)
@@ -352,7 +360,13 @@ func (b *builder) useful(d peer.Delegation) bool {
 
 // sightings adds the checkpoints that the other party cosigned since the deal began.
 func (b *builder) sightings(ctx context.Context) error {
-	begun := uint64(b.events[0].Position)
+	begun := uint64(0)
+	for _, r := range b.events {
+		if r.Stream != ledger.LogStream {
+			begun = uint64(r.Position)
+			break
+		}
+	}
 	for r, err := range b.Log.ReadStream(ctx, es.StreamOf(contact.Category, string(b.other)), 0) {
 		if err != nil {
 			return err

@@ -38,13 +38,15 @@ const (
 	ClaimCosignedAgreement = "cosigned.agreement"
 	ClaimCosignedBills     = "cosigned.bills"
 	ClaimCosignedPayments  = "cosigned.payments"
+	ClaimConflicts         = "peer.conflicts"
+	ClaimBracket           = "time.bracket"
 )
 
 // ClaimNames are all claims in order.
 var ClaimNames = []string{
 	ClaimContainer, ClaimKeys, ClaimLogKey, ClaimLogSigned, ClaimLogEvents, ClaimLogStreams, ClaimLogComplete, ClaimParties, ClaimAgreementID, ClaimProposals,
 	ClaimRequestor, ClaimProvider, ClaimMessages, ClaimCommands, ClaimNotesMonotone, ClaimNotesUsage, ClaimNotesPrice, ClaimInvoice, ClaimAccepted,
-	ClaimPaymentSigned, ClaimPaymentAmount, ClaimPaymentChain, ClaimCosignedAgreement, ClaimCosignedBills, ClaimCosignedPayments,
+	ClaimPaymentSigned, ClaimPaymentAmount, ClaimPaymentChain, ClaimCosignedAgreement, ClaimCosignedBills, ClaimCosignedPayments, ClaimConflicts, ClaimBracket,
 }
 
 // foundations must be proved before anything that the events say counts.

@@ -41,6 +41,7 @@ type Dossier struct {
 	Agreement    string            `json:"agreement"`
 	Attestations []peer.Delegation `json:"attestations,omitzero"`
 	Checkpoint   string            `json:"checkpoint"`
+	Conflicts    []Conflict        `json:"conflicts,omitzero"`
 	Cosigned     []Cosigned        `json:"cosigned,omitzero"`
 	Events       []Event           `json:"events"`
 	Format       string            `json:"format"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/payment/payment"
 )
 
@@ -25,6 +26,7 @@ type sheet struct {
 	Agreement, Log, Side, Requestor, Provider string
 	Size                                      uint64
 	Notes, Bills, Payments, Cosigned, Events  rows
+	Conflicts, Blocks                         rows
 	Withheld                                  int
 }
 
@@ -67,6 +69,7 @@ func (d Dossier) page() ([]byte, error) {
 	s.Requestor, s.Provider, s.Withheld = string(c.deal.terms.Requestor), string(c.deal.terms.Provider), len(c.report.Withheld)
 	s.bills(c.deal)
 	s.cosigned(d, c.deal)
+	s.dated(d, c.facts)
 	var b bytes.Buffer
 	err := pageTemplate.Execute(&b, s)
 	return b.Bytes(), err
@@ -100,6 +103,26 @@ func (s *sheet) cosigned(d Dossier, deal deal) {
 	for _, c := range d.Cosigned {
 		if _, size, root, err := verify.ParseCheckpoint([]byte(c.Checkpoint)); err == nil {
 			s.Cosigned = append(s.Cosigned, row{fmt.Sprint(size), fmt.Sprintf("%x", root), string(other)})
+		}
+	}
+}
+
+// dated shows what ties the log to moments, and what speaks against the other
+// party's.
+func (s *sheet) dated(d Dossier, facts []fact) {
+	for _, f := range facts {
+		if f.Stream != ledger.LogStream || f.Type != beaconType || f.data == nil {
+			continue
+		}
+		if b, err := blockOf(f); err == nil {
+			s.Blocks = append(s.Blocks, row{fmt.Sprint(f.Position), b.time.Format(time.RFC3339), fmt.Sprint(b.chain), fmt.Sprint(b.number), b.hash})
+		}
+	}
+	for _, x := range d.Conflicts {
+		_, first, _, err := verify.ParseCheckpoint([]byte(x.First))
+		_, second, _, err2 := verify.ParseCheckpoint([]byte(x.Second))
+		if err == nil && err2 == nil {
+			s.Conflicts = append(s.Conflicts, row{x.Kind, fmt.Sprint(first), fmt.Sprint(second)})
 		}
 	}
 }

@@ -147,6 +147,7 @@ const (
 	headerTransactions = 4
 	headerReceipts     = 5
 	headerNumber       = 8
+	headerTime         = 11
 	headerFields       = 15 // at least
 )
 
