@@ -15,13 +15,33 @@ import (
 
 // attestations folds what the log says about its keys.
 func (k *Keeper) attestations(ctx context.Context) (ledger.Attestations, error) {
-	return Attestations(ctx, k.log)
+	k.mu.Lock()
+	a := k.words
+	k.mu.Unlock()
+	info, err := k.log.Store.Info(ctx, ledger.LogStream)
+	if err != nil || info.Head == a.Revision && len(a.Keys) > 0 {
+		return a, err
+	}
+	if len(a.Keys) == 0 {
+		a.Revision = es.NoStream
+	}
+	if a, err = attestationsAfter(ctx, k.log, a); err != nil {
+		return a, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.words = a
+	return a, nil
 }
 
 // Attestations folds what a log says about its keys.
 func Attestations(ctx context.Context, l *es.Log) (ledger.Attestations, error) {
-	a := ledger.Attestations{Revision: es.NoStream}
-	for r, err := range l.ReadStream(ctx, ledger.LogStream, 0) {
+	return attestationsAfter(ctx, l, ledger.Attestations{Revision: es.NoStream})
+}
+
+// attestationsAfter folds what came after some that are known.
+func attestationsAfter(ctx context.Context, l *es.Log, a ledger.Attestations) (ledger.Attestations, error) {
+	for r, err := range l.ReadStream(ctx, ledger.LogStream, a.Revision+1) {
 		if err != nil {
 			return a, fmt.Errorf("read who vouches for the log: %w", err)
 		}

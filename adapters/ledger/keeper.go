@@ -53,6 +53,7 @@ type Keeper struct {
 	signing sync.Mutex // held while one is made
 	mu      sync.Mutex
 	newest  ledger.Checkpoint
+	words   ledger.Attestations // as far as they were read
 }
 
 var _ ledger.Ledger = (*Keeper)(nil)

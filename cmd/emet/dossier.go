@@ -27,7 +27,7 @@ import (
 func newEvidenceCommand() *cobra.Command {
 	return group("evidence", "Prove a deal to others, and check what others prove",
 		"  emet evidence create 1a2b3c… -o deal.dossier\n  emet evidence verify deal.dossier --identity 0x… --identity 0x…\n  emet evidence compare mine.dossier theirs.dossier",
-		newEvidenceCreate(), newEvidenceVerify(), newEvidenceCompare())
+		newEvidenceCreate(), newEvidenceVerify(), newEvidenceCompare(), newEvidenceConflicts())
 }
 
 func newEvidenceCreate() *cobra.Command {

@@ -72,7 +72,7 @@ func TestADealIsProvedToOthers(t *testing.T) {
 			made := emet(t, m.requestor.env, "evidence", "create", d.agreement[:16], "-d", filepath.Join(m.dir, name), "-o", file)
 			return made.code == 0 && emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).code == 0
 		})
-		emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).shows(t, 0, "25 proved, 0 disproved, 0 missing", "block")
+		emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).shows(t, 0, "27 proved, 0 disproved, 0 missing", "block")
 		if info, err := os.Stat(file); err != nil || info.Size() > 150<<10 {
 			t.Errorf("%s: %v %v", file, info.Size(), err)
 		}

@@ -31,7 +31,7 @@ func frozen(t *testing.T, p *process, dir string) {
 	eventually(t, 30*time.Second, "the node is frozen", func() bool { return len(written(t, dir, "$log.frozen.v1")) > 0 })
 	eventually(t, 20*time.Second, "the node says so itself", func() bool { return strings.Contains(p.out.String(), "this node is frozen") })
 	var health struct{ Detail string }
-	if r := ask(t, p.client(), "GET", "/node-api/v1/health", ""); r.status != 500 && r.status != 404 || r.status == 500 && (json.Unmarshal([]byte(r.body), &health) != nil || !strings.Contains(health.Detail, "emet store reconcile")) {
+	if r := ask(t, p.client(), "GET", "/healthcheck", ""); r.status != 500 || json.Unmarshal([]byte(r.body), &health) != nil || !strings.Contains(health.Detail, "emet store reconcile") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	emet(t, nil, "store", "info", "-d", dir).shows(t, 0, "frozen")

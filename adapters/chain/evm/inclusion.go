@@ -110,3 +110,25 @@ func (n *nodes) Put(_, value []byte) error {
 
 // Delete implements ethdb.KeyValueWriter.
 func (n *nodes) Delete([]byte) error { return nil }
+
+// FinalHeader is the newest block that the network will not take back, and the
+// RLP of its header. It fails with [ErrUnprovable] when the header that an
+// endpoint tells does not hash to the block.
+func (c *Client) FinalHeader(ctx context.Context) (h onchain.Head, header []byte, err error) {
+	if h, err = c.Finalised(ctx); err != nil {
+		return h, nil, err
+	}
+	var told *types.Header
+	err = c.pool.ask(ctx, func(ctx context.Context, e *rpc.Client) error {
+		told = nil
+		return e.CallContext(ctx, &told, "eth_getBlockByHash", common.Hash(h.Hash), false)
+	})
+	if err != nil {
+		return h, nil, err
+	}
+	if told == nil || onchain.Hash(told.Hash()) != h.Hash {
+		return h, nil, fmt.Errorf("%w: the header does not hash to %s", ErrUnprovable, h.Hash)
+	}
+	header, err = rlp.EncodeToBytes(told)
+	return h, header, err
+}

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"github.com/emet-node/emet/adapters/chain/evm"
 	"github.com/emet-node/emet/adapters/effects/payments"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	dpayment "github.com/emet-node/emet/domain/payment/payment"
@@ -93,6 +96,31 @@ func (c *chains) profile(p payment.Platform) (onchain.Profile, bool) {
 		}
 	}
 	return onchain.Profile{}, false
+}
+
+// finalBlock is the newest final block of the first chain that tells one, the
+// main networks before those for tests. Hash "" = there is no chain.
+func (c *chains) finalBlock(ctx context.Context, logID string) (b ledger.Beacon, err error) {
+	order := slices.Clone(c.profiles)
+	slices.SortStableFunc(order, func(a, b onchain.Profile) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, p := range order {
+		h, header, failed := c.byID[p.ChainID].FinalHeader(ctx)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.Network, failed))
+			continue
+		}
+		return ledger.Beacon{
+			Block: int64(h.Number), ChainID: int64(p.ChainID), Hash: h.Hash.String(), Header: header, LogID: logID, //nolint:gosec // both are small
+		}, nil
+	}
+	return b, err
+}
+
+func rank(p onchain.Profile) int {
+	if p.Fundable {
+		return 1
+	}
+	return 0
 }
 
 func (c *chains) Close() {

@@ -31,6 +31,7 @@ import (
 	"github.com/emet-node/emet/api/rest"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	domain "github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/cycle"
 	"github.com/emet-node/emet/domain/payment/ops"
@@ -336,11 +337,23 @@ func (n *Node) Run(ctx context.Context) error {
 		run("gRPC door", n.door.serve)
 	}
 	run("cosignatures", n.desk.Run)
+	if len(n.chains.profiles) > 0 {
+		run("beacons", (&evidence.Beacons{Log: n.Log, Block: n.finalBlock, Logger: n.log}).Run)
+	}
 	if n.socket != nil {
 		run("operator", func(ctx context.Context) error { return control.Serve(ctx, n.socket, n.Control(stop)) })
 	}
 	close(n.running)
 	return g.Wait()
+}
+
+// finalBlock is a block for the log to name.
+func (n *Node) finalBlock(ctx context.Context) (domain.Beacon, error) {
+	s, err := n.Watch.Standing(ctx)
+	if err != nil {
+		return domain.Beacon{}, err
+	}
+	return n.chains.finalBlock(ctx, s.LogID)
 }
 
 // look is the pause between looks at a chain: short on development chains.
