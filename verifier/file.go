@@ -72,6 +72,9 @@ func open(b []byte) (*file, error) {
 	if string(b[cut:]) != hex.EncodeToString(sum[:]) {
 		return nil, errFile
 	}
+	if !brief(b[:cut]) {
+		return nil, errFile
+	}
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil || len(z.Comment) != 64 || len(z.File) != 2 || z.File[0].Name != "dossier.json" || z.File[1].Name != "index.html" {
 		return nil, errFile
@@ -86,6 +89,9 @@ func open(b []byte) (*file, error) {
 			content = text
 		}
 	}
+	if !plain(content) {
+		return nil, errFile
+	}
 	f := new(file)
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()
@@ -93,6 +99,46 @@ func open(b []byte) (*file, error) {
 		return nil, errFile
 	}
 	return f, f.lists()
+}
+
+// brief says whether the archive ends in a short directory, right before its
+// end record.
+func brief(b []byte) bool {
+	if len(b) < 22 {
+		return false
+	}
+	end := len(b) - 22
+	number := func(at int) (n int) {
+		for i := 3; i >= 0; i-- {
+			n = n<<8 | int(b[end+at+i])
+		}
+		return n
+	}
+	return bytes.HasPrefix(b[end:], []byte{'P', 'K', 5, 6}) && number(12) <= 1024 && number(12)+number(16) == end
+}
+
+// plain says whether the content has no more parts than a dossier may have:
+// objects and lists, and what is separated by commas.
+func plain(content []byte) bool {
+	parts, commas, quoted, escaped := 0, 0, false, false
+	for _, c := range content {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped, quoted = c == '\\', c != '"'
+		default:
+			quoted = c == '"'
+			escaped = c == '\\'
+			if c == '{' || c == '[' {
+				parts++
+			}
+			if c == ',' {
+				commas++
+			}
+		}
+	}
+	return parts <= 1<<18 && commas <= 1<<22
 }
 
 func readPart(part *zip.File) ([]byte, error) {
@@ -122,6 +168,9 @@ func (f *file) lists() error {
 		}
 	}
 	for _, list := range all {
+		if len(list) > 128 {
+			return errFile
+		}
 		for _, i := range list {
 			if i < 0 || i >= len(f.Hashes) {
 				return errFile

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -174,6 +175,9 @@ func parse(b []byte) (d Dossier, page []byte, err error) {
 	if hex.EncodeToString(sum[:]) != string(digits) {
 		return bad("its bytes are not those that were packed")
 	}
+	if err := directory(body); err != nil {
+		return bad("%w", err)
+	}
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return bad("%w", err)
@@ -194,6 +198,58 @@ func parse(b []byte) (d Dossier, page []byte, err error) {
 	return d, page, nil
 }
 
+// What is at the end of a container before its comment, and how long the list
+// of its files may be.
+const (
+	endBytes       = 22
+	maxDirectory   = 1 << 10
+	directorySize  = 12 // within the end
+	directoryBegin = 16
+)
+
+// directory refuses long lists of files before they are read.
+func directory(body []byte) error {
+	if len(body) < endBytes {
+		return errors.New("it is no archive")
+	}
+	at := len(body) - endBytes
+	end := body[at:]
+	size, begin := binary.LittleEndian.Uint32(end[directorySize:]), binary.LittleEndian.Uint32(end[directoryBegin:])
+	if string(end[:4]) != "PK\x05\x06" || size > maxDirectory || uint64(begin)+uint64(size) != uint64(at) {
+		return errors.New("its list of files is not that of a dossier")
+	}
+	return nil
+}
+
+// What a dossier may consist of; no tree has longer proofs.
+const (
+	maxObjects = 1 << 18
+	maxItems   = 1 << 22
+	maxProof   = 128
+)
+
+// modest refuses content that would take far more memory than bytes.
+func modest(content []byte) error {
+	objects, items, text := 0, 0, false
+	for i := 0; i < len(content); i++ {
+		switch c := content[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			objects++
+		case c == ',':
+			items++
+		}
+	}
+	if objects > maxObjects || items > maxItems {
+		return fmt.Errorf("it has %d parts with %d items", objects, items)
+	}
+	return nil
+}
+
 func unpack(f *zip.File) ([]byte, error) {
 	r, err := f.Open()
 	if err != nil {
@@ -208,6 +264,9 @@ func unpack(f *zip.File) ([]byte, error) {
 }
 
 func read(content []byte) (d Dossier, err error) {
+	if err := modest(content); err != nil {
+		return d, err
+	}
 	dec := json.NewDecoder(bytes.NewReader(content))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&d); err != nil {
@@ -234,6 +293,9 @@ func (d Dossier) indexes() error {
 		}
 	}
 	check := func(list []int) error {
+		if len(list) > maxProof {
+			return fmt.Errorf("a proof of %d hashes", len(list))
+		}
 		for _, i := range list {
 			if i < 0 || i >= len(d.Hashes) {
 				return fmt.Errorf("there is no hash %d", i)
