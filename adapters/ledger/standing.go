@@ -96,7 +96,7 @@ func (w *Watch) Freeze(ctx context.Context, f ledger.Frozen) error {
 			continue
 		}
 		if err == nil {
-			w.logger.Error((&ledger.Held{Findings: []ledger.Frozen{f}}).Error())
+			w.logger.Error("the log is not the newest copy", "error", &ledger.Held{Findings: []ledger.Frozen{f}})
 		}
 		return err
 	}

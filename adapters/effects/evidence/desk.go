@@ -244,9 +244,7 @@ func (d *Desk) last(ctx context.Context, x wish) {
 	}
 }
 
-var (
-	errUnattested = errors.New("nobody vouches for the key of this log yet")
-)
+var errUnattested = errors.New("nobody vouches for the key of this log yet")
 
 // exchange offers the newest checkpoint to one node and keeps its cosignature.
 func (d *Desk) exchange(ctx context.Context, x cosign.Exchange) error {

@@ -35,7 +35,7 @@ func (n *Node) openKeeper(ctx context.Context) error {
 		return err
 	}
 	if err := standing.Err(); err != nil {
-		n.log.Error(err.Error())
+		n.log.Error("the log is not the newest copy", "error", err)
 	}
 	n.keeper, err = ledger.Open(ctx, n.Log, ledger.Options{
 		Disk: vfs.Files{FS: vfs.OS{}}, Dir: dir, LogID: id, Identity: n.people.Default(), Key: key,
