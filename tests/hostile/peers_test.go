@@ -107,12 +107,14 @@ func (k ids) messages() []peer.Message {
 		peer.PaymentSent{Canonical: []byte("{}"), Signature: make([]byte, 65)},
 		peer.PaymentSyncNeeded{},
 		peer.CosignCheckpoint{Note: "emet/" + string(k.requestor) + "/00\n1\nAAAA\n\n"},
+		peer.AskCheckpoint{Origin: "emet/" + string(k.requestor) + "/00"},
 	}
 }
 
 // harmless are requests that anybody may make; they change nothing.
 var harmless = map[string]bool{
 	peer.GetOffers{}.Kind(): true, peer.ListOffers{}.Kind(): true, peer.OffersAnnounced{}.Kind(): true, peer.PaymentSyncNeeded{}.Kind(): true,
+	peer.AskCheckpoint{}.Kind(): true, // the answer is about the asker's own log
 }
 
 // Every message of a stranger, of one who claims to be somebody else, and

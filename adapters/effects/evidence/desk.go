@@ -86,7 +86,7 @@ const (
 	askAgain   = 10 * time.Second // at first, then twice as long each time
 	askLast    = 5 * time.Minute  // the longest pause
 	tries      = 12               // the next step asks anyway
-	triesOnly  = 3                // of those who have no deal with us
+	triesOnly  = 3                // when there was a deal once; strangers are asked once
 	atOnce     = 4                // nodes that are asked at the same time
 	maxHellos  = 4096
 )
@@ -184,10 +184,12 @@ func (d *Desk) Run(ctx context.Context) error {
 func (d *Desk) take(busy map[identity.NodeID]bool) (out []wish) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for other, x := range d.queue {
-		if !busy[other] && len(busy)+len(out) < atOnce {
-			out = append(out, x)
-			delete(d.queue, other)
+	for _, only := range []bool{false, true} { // deals come before strangers, who never take all
+		for other, x := range d.queue {
+			if x.only == only && !busy[other] && len(busy)+len(out) < atOnce && (!only || len(busy)+len(out) < atOnce/2) {
+				out = append(out, x)
+				delete(d.queue, other)
+			}
 		}
 	}
 	return out
@@ -199,8 +201,11 @@ func (d *Desk) serve(ctx context.Context, x wish) {
 	if wait == 0 {
 		wait = settleTime
 	}
-	pause := askAgain
-	for try := range tries {
+	pause, most := askAgain, tries
+	if x.only {
+		most = d.patience(ctx, x.Other)
+	}
+	for try := range most {
 		select {
 		case <-ctx.Done():
 			if try == 0 {
@@ -215,7 +220,7 @@ func (d *Desk) serve(ctx context.Context, x wish) {
 		}
 		no, refused := effects.RefusalOf(err)
 		switch {
-		case err == nil, ctx.Err() != nil, errors.Is(err, ledger.ErrHeld), x.only && try >= triesOnly:
+		case err == nil, ctx.Err() != nil, errors.Is(err, ledger.ErrHeld):
 			return
 		case refused && no.Code != peer.Busy && no.Code != peer.Internal:
 			d.Logger.Warn("a checkpoint was not cosigned", "by", x.Other, "error", err)
@@ -227,6 +232,15 @@ func (d *Desk) serve(ctx context.Context, x wish) {
 			wait = min(wait, no.RetryAfter)
 		}
 	}
+}
+
+// patience is how often a node is asked what it saw: when it was never dealt
+// with, as far as this log knows, once each time that it is met.
+func (d *Desk) patience(ctx context.Context, node identity.NodeID) int {
+	if _, rev, err := d.Contacts.Load(ctx, string(node)); err == nil && rev == es.NoStream {
+		return 1
+	}
+	return triesOnly
 }
 
 // lastTime is how long a node that stops waits for cosignatures.

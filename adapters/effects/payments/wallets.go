@@ -227,7 +227,7 @@ func signed(ctx context.Context, l *es.Log, chainID uint64, from onchain.Address
 }
 
 // Compared gives out nonces only of wallets that were held against the chain
-// since the node began: a copy of an old log would pay once more what was paid.
+// a moment ago: a copy of an old log would pay once more what was paid.
 type Compared struct {
 	effects.Handler // of ops
 	*Effects
@@ -236,6 +236,7 @@ type Compared struct {
 // How long a chain is waited for before a nonce is refused; the next run of
 // the cycle asks again.
 const (
+	comparedFor  = time.Minute // a machine may go back while the process runs
 	compareTries = 3
 	comparePause = 2 * time.Second
 )
@@ -251,7 +252,7 @@ func (c Compared) Handle(ctx context.Context, id string, cmd any, m es.Meta) err
 }
 
 func (e *Effects) compare(ctx context.Context, id string) (err error) {
-	if _, done := e.compared.Load(id); done {
+	if at, ok := e.compared.Load(id); ok && time.Since(at.(time.Time)) < comparedFor { //nolint:forcetypeassert // nothing else is stored
 		return nil
 	}
 	for try := range compareTries {
@@ -263,7 +264,7 @@ func (e *Effects) compare(ctx context.Context, id string) (err error) {
 			}
 		}
 		if err = e.compareOnce(ctx, id); err == nil {
-			e.compared.Store(id, true)
+			e.compared.Store(id, time.Now())
 			return nil
 		}
 	}
