@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/api/client"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // putBack replaces a node's directory by an old copy.
@@ -50,7 +51,7 @@ func TestARestoredCopyIsFrozen(t *testing.T) {
 			t.Parallel()
 			m := newMarket(t, 1)
 			provider, dir, old := filepath.Join(m.dir, "provider-0"), filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
-			img := image(t)
+			img := built.Serve(t, built.Guest)
 			deal := func() {
 				d := strike(t, m.requestor.client(), wish{image: img, budget: "1"})
 				if err := d.c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
@@ -123,7 +124,7 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
 	dir, old := filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "old")
-	d := strike(t, m.requestor.client(), wish{image: image(t), budget: "1"})
+	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	d.do(guest("args"))
 	if err := d.c.DestroyActivity(t.Context(), d.activity, 15*time.Second); err != nil {
@@ -178,7 +179,7 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 	if n := len(written(t, dir, "tx.planned.v1")); n != 0 || m.balance(t) != paid {
 		t.Fatalf("%d transactions, %s of %s", n, m.balance(t), paid)
 	}
-	next := strike(t, m.requestor.client(), wish{image: image(t), budget: "1"})
+	next := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	next.start()
 	next.do(guest("args"))
 	next.finish(m)
