@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -39,10 +40,14 @@ func (accounts) Hears() []string {
 func (v accounts) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case wallet.Opened:
-		return exec(tx, `INSERT OR IGNORE INTO wallets VALUES (?, ?, ?, ?, '0', '0', '0', 0, '', ?, 0)`,
-			int64(e.ChainID), strings.ToLower(e.Address), e.OwnerID, string(e.Platform), r.Recorded) //nolint:gosec // chain ids are small
+		return tx.insertNew("wallets", e.ChainID, strings.ToLower(e.Address), e.OwnerID, e.Platform, "0", "0", "0", 0, "", r.Recorded, 0)
 	case wallet.FundsObserved:
-		return v.set(tx, e.ChainID, e.Address, `token = ?, native = ?, block = ?, observed = ?`, e.Token, e.Native, int64(e.Block), r.Recorded) //nolint:gosec // block numbers are small
+		return v.update(tx, e.ChainID, e.Address, func(w *row) {
+			w.set("token", e.Token)
+			w.set("native", e.Native)
+			w.set("block", e.Block)
+			w.set("observed", r.Recorded)
+		})
 	case wallet.FundsReserved:
 		return v.reserve(tx, e.ChainID, e.Address, e.Amount)
 	case wallet.FundsReturned:
@@ -50,31 +55,31 @@ func (v accounts) Apply(tx *Tx, r es.Recorded) error {
 	case wallet.FundsSpent:
 		return v.reserve(tx, e.ChainID, e.Address, e.Amount.Neg())
 	case wallet.SpendingSuspended:
-		return v.set(tx, e.ChainID, e.Address, `suspended = ?`, e.Why)
+		return v.update(tx, e.ChainID, e.Address, func(w *row) { w.set("suspended", e.Why) })
 	case wallet.SpendingResumed:
-		return v.set(tx, e.ChainID, e.Address, `suspended = ''`)
+		return v.update(tx, e.ChainID, e.Address, func(w *row) { w.set("suspended", "") })
 	case cycle.Configured:
-		return exec(tx, `INSERT INTO cycles VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET
-			cron = excluded.cron, interval = excluded.interval, extra = excluded.extra, next = excluded.next`,
-			string(e.Platform), strings.ToLower(e.Address), e.OwnerID, e.Cron, e.IntervalSec, e.ExtraPayTimeSec, e.NextAt)
+		return tx.merge("cycles", []string{"cron", "interval", "extra", "next"},
+			e.Platform, strings.ToLower(e.Address), e.OwnerID, e.Cron, e.IntervalSec, e.ExtraPayTimeSec, e.NextAt, 0)
 	case cycle.RunRequested:
-		return exec(tx, `UPDATE cycles SET last = ?, next = ? WHERE platform = ? AND address = ?`,
-			e.At, e.NextAt, string(e.Platform), strings.ToLower(e.Address))
+		return tx.update("cycles", func(c *row) {
+			c.set("last", e.At)
+			c.set("next", e.NextAt)
+		}, e.Platform, strings.ToLower(e.Address))
 	}
 	return nil
 }
 
-func (accounts) set(tx *Tx, chain uint64, address, what string, args ...any) error {
-	return exec(tx, `UPDATE wallets SET `+what+` WHERE chain_id = ? AND address = ?`, append(args, int64(chain), strings.ToLower(address))...) //nolint:gosec // chain ids are small
+func (accounts) update(tx *Tx, chain uint64, address string, change func(w *row)) error {
+	return tx.update("wallets", change, chain, strings.ToLower(address))
 }
 
-func (v accounts) reserve(tx *Tx, chain uint64, address string, delta money.Amount) error {
-	var old money.Amount
-	err := tx.QueryRow(`SELECT reserved FROM wallets WHERE chain_id = ? AND address = ?`, int64(chain), strings.ToLower(address)).Scan(amount{&old}) //nolint:gosec // chain ids are small
-	if err != nil {
-		return err
+func (accounts) reserve(tx *Tx, chain uint64, address string, delta money.Amount) error {
+	w, err := tx.get("wallets", chain, strings.ToLower(address))
+	if err != nil || w == nil {
+		return cmp.Or(err, errNoRow)
 	}
-	return v.set(tx, chain, address, `reserved = ?`, old.Add(delta))
+	return w.add("reserved", delta)
 }
 
 // AccountRow is a wallet in use.

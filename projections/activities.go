@@ -44,14 +44,22 @@ func (v activities) Apply(tx *Tx, r es.Recorded) error {
 	case life.StateChanged:
 		return v.state(tx, side, id, e.State, e.Pending, e.Reason, e.ErrorMessage)
 	case life.SpawnRequested:
-		return exec(tx, `UPDATE activities SET runtime = ? WHERE side = ? AND id = ?`, e.Runtime, side, id)
+		return tx.update("activities", func(a *row) { a.set("runtime", e.Runtime) }, side, id)
 	case life.Unresponsive:
-		return exec(tx, `UPDATE activities SET before = state, state = 'Unresponsive' WHERE side = ? AND id = ?`, side, id)
+		return tx.update("activities", func(a *row) {
+			a.set("before", a.text("state"))
+			a.set("state", "Unresponsive")
+		}, side, id)
 	case life.Recovered:
-		return exec(tx, `UPDATE activities SET state = before WHERE side = ? AND id = ?`, side, id)
+		return tx.update("activities", func(a *row) { a.set("state", a.text("before")) }, side, id)
 	case life.Terminated:
-		return exec(tx, `UPDATE activities SET state = 'Terminated', pending = '', reason = ?, error = ?, ended = ? WHERE side = ? AND id = ?`,
-			e.Reason, e.ErrorMessage, r.Recorded, side, id)
+		return tx.update("activities", func(a *row) {
+			a.set("state", "Terminated")
+			a.set("pending", "")
+			a.set("reason", e.Reason)
+			a.set("error", e.ErrorMessage)
+			a.set("ended", r.Recorded)
+		}, side, id)
 	case usage.Sampled:
 		return v.used(tx, side, id, e.Vector, e.Names, e.At)
 	case usage.Finalised:
@@ -65,13 +73,16 @@ func (activities) begin(tx *Tx, r es.Recorded, e life.Created) error {
 	if e.Side == identity.Provider {
 		owner, other, state = other, owner, life.New
 	}
-	return exec(tx, `INSERT INTO activities VALUES (?, ?, ?, ?, ?, ?, ?, '', '', '', '', '', '', '[]', 0, ?, 0)`,
-		e.Side, e.ActivityID, e.Alias, e.AgreementID, owner, other, string(state), r.Recorded)
+	return tx.insert("activities", e.Side, e.ActivityID, e.Alias, e.AgreementID, owner, other, state, "", "", "", "", "", "", "[]", 0, r.Recorded, 0)
 }
 
 func (activities) state(tx *Tx, side identity.Side, id string, state, next life.Phase, reason, message string) error {
-	return exec(tx, `UPDATE activities SET state = ?, pending = ?, reason = ?, error = ? WHERE side = ? AND id = ?`,
-		string(state), string(next), reason, message, side, id)
+	return tx.update("activities", func(a *row) {
+		a.set("state", state)
+		a.set("pending", next)
+		a.set("reason", reason)
+		a.set("error", message)
+	}, side, id)
 }
 
 func (activities) used(tx *Tx, side identity.Side, id, vector string, names []string, at time.Time) error {
@@ -79,7 +90,11 @@ func (activities) used(tx *Tx, side identity.Side, id, vector string, names []st
 	if err != nil {
 		return err
 	}
-	return exec(tx, `UPDATE activities SET usage = ?, usage_names = ?, usage_at = ? WHERE side = ? AND id = ?`, vector, string(list), at, side, id)
+	return tx.update("activities", func(a *row) {
+		a.set("usage", vector)
+		a.set("usage_names", string(list))
+		a.set("usage_at", at)
+	}, side, id)
 }
 
 // sideOf splits the id of a stream "<category>-<R|P>-<id>".

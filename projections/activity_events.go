@@ -30,22 +30,24 @@ func (activityEvents) Hears() []string {
 func (activityEvents) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case agreement.ApprovalRequested:
-		return exec(tx, `INSERT OR REPLACE INTO activity_sessions VALUES (?, ?)`, e.AgreementID, e.Session)
+		return tx.put("activity_sessions", e.AgreementID, e.Session)
 	case life.Created:
 		if e.Side != identity.Provider {
 			return nil
 		}
-		if err := exec(tx, `INSERT INTO activity_owners VALUES (?, ?, ?)`, e.ActivityID, e.Provider, e.AgreementID); err != nil {
+		if err := tx.insert("activity_owners", e.ActivityID, e.Provider, e.AgreementID); err != nil {
 			return err
 		}
-		return exec(tx, `INSERT INTO activity_events VALUES (?, ?, ?, ?, 'CreateActivity', ?)`,
-			r.Recorded, e.Provider, e.AgreementID, e.ActivityID, e.RequestorPubKey)
+		return tx.insert("activity_events", r.Recorded, e.Provider, e.AgreementID, e.ActivityID, "CreateActivity", e.RequestorPubKey)
 	case life.DestructionRequested:
 		if side, _ := sideOf(r.Stream); side != identity.Provider {
 			return nil
 		}
-		return exec(tx, `INSERT INTO activity_events SELECT ?, owner, agreement_id, activity_id, 'DestroyActivity', ''
-			FROM activity_owners WHERE activity_id = ?`, r.Recorded, e.ActivityID)
+		o, err := tx.get("activity_owners", e.ActivityID)
+		if err != nil || o == nil {
+			return err
+		}
+		return tx.insert("activity_events", r.Recorded, o.text("owner"), o.text("agreement_id"), e.ActivityID, "DestroyActivity", "")
 	}
 	return nil
 }

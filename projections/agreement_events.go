@@ -27,16 +27,16 @@ func (agreementEvents) Hears() []string {
 }
 
 func (agreementEvents) Apply(tx *Tx, r es.Recorded) error {
-	const insert = `INSERT INTO agreement_events VALUES (?, ?, ?, ?, ?, ?, ?)`
+	const events = "agreement_events"
 	switch e := r.Data.(type) {
 	case agreement.Approved:
-		return exec(tx, insert, r.Recorded, e.Side, e.AgreementID, "AgreementApprovedEvent", "", "", "")
+		return tx.insert(events, r.Recorded, e.Side, e.AgreementID, "AgreementApprovedEvent", "", "", "")
 	case agreement.Rejected:
-		return exec(tx, insert, r.Recorded, e.Side, e.AgreementID, "AgreementRejectedEvent", e.By, e.Reason, "")
+		return tx.insert(events, r.Recorded, e.Side, e.AgreementID, "AgreementRejectedEvent", e.By, e.Reason, "")
 	case agreement.Cancelled:
-		return exec(tx, insert, r.Recorded, e.Side, e.AgreementID, "AgreementCancelledEvent", e.By, e.Reason, "")
+		return tx.insert(events, r.Recorded, e.Side, e.AgreementID, "AgreementCancelledEvent", e.By, e.Reason, "")
 	case agreement.Terminated:
-		return exec(tx, insert, r.Recorded, e.Side, e.AgreementID, "AgreementTerminatedEvent", e.By, e.Reason, e.Signature)
+		return tx.insert(events, r.Recorded, e.Side, e.AgreementID, "AgreementTerminatedEvent", e.By, e.Reason, e.Signature)
 	}
 	return nil
 }

@@ -39,14 +39,18 @@ func (v agreements) Apply(tx *Tx, r es.Recorded) error {
 	case agreement.Received:
 		return v.begin(tx, r, e.AgreementID, e.Side, e.Terms, "Pending")
 	case agreement.ConfirmationRequested:
-		return exec(tx, `UPDATE agreements SET session = ? WHERE side = ? AND id = ?`, e.Session, e.Side, e.AgreementID)
+		return v.update(tx, e.Side, e.AgreementID, func(a *row) { a.set("session", e.Session) })
 	case agreement.Confirmed:
 		return v.state(tx, e.Side, e.AgreementID, "Pending", "Proposal")
 	case agreement.ApprovalRequested:
-		return exec(tx, `UPDATE agreements SET session = ?, approved = ? WHERE side = ? AND id = ? AND state = 'Pending'`,
-			e.Session, e.ApprovedAt, e.Side, e.AgreementID)
+		return v.update(tx, e.Side, e.AgreementID, func(a *row) {
+			if a.text("state") == "Pending" {
+				a.set("session", e.Session)
+				a.set("approved", e.ApprovedAt)
+			}
+		})
 	case agreement.ApprovalReceived:
-		return exec(tx, `UPDATE agreements SET approved = ? WHERE side = ? AND id = ?`, e.ApprovedAt, e.Side, e.AgreementID)
+		return v.update(tx, e.Side, e.AgreementID, func(a *row) { a.set("approved", e.ApprovedAt) })
 	case agreement.Approved:
 		return v.state(tx, e.Side, e.AgreementID, "Approved", "Pending")
 	case agreement.ApprovalFailed:
@@ -70,22 +74,39 @@ func (agreements) begin(tx *Tx, r es.Recorded, id string, side identity.Side, t 
 	if side == identity.Provider {
 		owner, other = other, owner
 	}
-	return exec(tx, `INSERT INTO agreements VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, 0, '', '', ?, 0)`,
-		side, id, owner, other, t.DemandID, t.OfferID, state, stamp(t.Created), t.ValidTo, r.Recorded)
+	return tx.insert("agreements", side, id, owner, other, t.DemandID, t.OfferID, state, "", stamp(t.Created), t.ValidTo, 0, "", "", r.Recorded, 0)
 }
 
-func (agreements) state(tx *Tx, side identity.Side, id, state, from string) error {
-	return exec(tx, `UPDATE agreements SET state = ? WHERE side = ? AND id = ? AND state = ?`, state, side, id, from)
+func (agreements) update(tx *Tx, side identity.Side, id string, change func(a *row)) error {
+	return tx.update("agreements", change, side, id)
 }
 
-func (agreements) unapproved(tx *Tx, side identity.Side, id string) error {
-	return exec(tx, `UPDATE agreements SET approved = 0 WHERE side = ? AND id = ? AND state <> 'Approved' AND state <> 'Terminated'`, side, id)
+func (v agreements) state(tx *Tx, side identity.Side, id, state, from string) error {
+	return v.update(tx, side, id, func(a *row) {
+		if a.text("state") == from {
+			a.set("state", state)
+		}
+	})
 }
 
-func (agreements) end(tx *Tx, r es.Recorded, side identity.Side, id, state string, by identity.Side, reason string) error {
-	return exec(tx, `UPDATE agreements SET state = ?, terminator = ?, reason = ?, ended = ?,
-		approved = CASE WHEN state = 'Approved' THEN approved ELSE 0 END WHERE side = ? AND id = ?`,
-		state, by, reason, r.Recorded, side, id)
+func (v agreements) unapproved(tx *Tx, side identity.Side, id string) error {
+	return v.update(tx, side, id, func(a *row) {
+		if s := a.text("state"); s != "Approved" && s != "Terminated" {
+			a.set("approved", 0)
+		}
+	})
+}
+
+func (v agreements) end(tx *Tx, r es.Recorded, side identity.Side, id, state string, by identity.Side, reason string) error {
+	return v.update(tx, side, id, func(a *row) {
+		if a.text("state") != "Approved" {
+			a.set("approved", 0)
+		}
+		a.set("state", state)
+		a.set("terminator", by)
+		a.set("reason", reason)
+		a.set("ended", r.Recorded)
+	})
 }
 
 // AgreementRow is one side's view of an agreement. State is as REST spells it;

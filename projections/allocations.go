@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -38,10 +39,14 @@ func (allocations) Hears() []string {
 func (v allocations) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case allocation.Created:
-		return exec(tx, `INSERT INTO allocations VALUES (?, ?, ?, ?, ?, ?, ?, '0', '0', ?, '', ?, ?)`, e.AllocationID, e.OwnerID, e.Address,
-			string(e.Platform), int64(e.ChainID), e.AppSessionID, e.Total, e.Timeout, r.Recorded, r.Recorded) //nolint:gosec // chain ids are small
+		return tx.insert("allocations", e.AllocationID, e.OwnerID, e.Address, e.Platform, e.ChainID, e.AppSessionID, e.Total, "0", "0",
+			e.Timeout, "", r.Recorded, r.Recorded)
 	case allocation.Amended:
-		return exec(tx, `UPDATE allocations SET total = ?, timeout = ?, updated = ? WHERE id = ?`, e.Total, e.Timeout, r.Recorded, e.AllocationID)
+		return tx.update("allocations", func(a *row) {
+			a.set("total", e.Total)
+			a.set("timeout", e.Timeout)
+			a.set("updated", r.Recorded)
+		}, e.AllocationID)
 	case allocation.Committed:
 		if err := v.add(tx, r, "committed", e.AllocationID, e.Delta); err != nil {
 			return err
@@ -68,27 +73,31 @@ func (v allocations) Apply(tx *Tx, r es.Recorded) error {
 
 // close gives back what was left: what was committed is all there was.
 func (allocations) close(tx *Tx, r es.Recorded, id, how string) error {
-	return exec(tx, `UPDATE allocations SET closed = ?, total = committed, updated = ? WHERE id = ?`, how, r.Recorded, id)
+	return tx.update("allocations", func(a *row) {
+		a.set("closed", how)
+		a.set("total", a.text("committed"))
+		a.set("updated", r.Recorded)
+	}, id)
 }
 
 func (allocations) add(tx *Tx, r es.Recorded, column, id string, delta money.Amount) error {
-	var old money.Amount
-	if err := tx.QueryRow(`SELECT `+column+` FROM allocations WHERE id = ?`, id).Scan(amount{&old}); err != nil {
-		return err
+	a, err := tx.get("allocations", id)
+	if err != nil || a == nil {
+		return cmp.Or(err, errNoRow)
 	}
-	return exec(tx, `UPDATE allocations SET updated = ?, `+column+` = ? WHERE id = ?`, r.Recorded, old.Add(delta), id)
+	a.set("updated", r.Recorded)
+	return a.add(column, delta)
 }
 
 func (allocations) expend(tx *Tx, r es.Recorded, id, deal, act, column string, delta money.Amount) error {
-	if err := exec(tx, `INSERT INTO expenditures VALUES (?, ?, ?, '0', '0', ?) ON CONFLICT DO NOTHING`, id, deal, act, r.Recorded); err != nil {
+	if err := tx.insertNew("expenditures", id, deal, act, "0", "0", r.Recorded); err != nil {
 		return err
 	}
-	const where = ` WHERE allocation = ? AND agreement_id = ? AND activity_id = ?`
-	var old money.Amount
-	if err := tx.QueryRow(`SELECT `+column+` FROM expenditures`+where, id, deal, act).Scan(amount{&old}); err != nil {
+	x, err := tx.get("expenditures", id, deal, act)
+	if err != nil {
 		return err
 	}
-	return exec(tx, `UPDATE expenditures SET `+column+` = ?`+where, old.Add(delta), id, deal, act)
+	return x.add(column, delta)
 }
 
 // AllocationRow is a budget. What clients call spent is Committed.

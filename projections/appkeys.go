@@ -33,10 +33,9 @@ func (appKeys) Apply(tx *Tx, r es.Recorded) error {
 		if err != nil {
 			return err
 		}
-		return exec(tx, `INSERT OR REPLACE INTO appkeys VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			e.Name, e.Hash, e.Prefix, e.Identity, string(e.Role), string(origins), e.Limit.Expires, r.Recorded)
+		return tx.put("appkeys", e.Name, e.Hash, e.Prefix, e.Identity, e.Role, string(origins), e.Limit.Expires, r.Recorded)
 	case appkey.Dropped:
-		return exec(tx, `DELETE FROM appkeys WHERE name = ?`, e.Name)
+		return tx.remove("appkeys", e.Name)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@ package projections
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -46,91 +46,58 @@ func (d *DB) asOfWithin(n es.Position, within time.Duration, size int64) *DB {
 	return past
 }
 
-// become begins with the newest copy that is old enough, or with nothing, and
-// folds the rest.
+// become shows the versions that were the last ones when the log had n events.
+// Where none are kept it folds the log into memory.
 func (d *DB) become(ctx context.Context, now *DB, n es.Position, size int64) error {
 	if err := d.close(); err != nil {
 		return err
 	}
-	all := now.copies.list(now.name)
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].at > n {
-			continue
-		}
-		if d.restore(ctx, all[i]) == nil {
-			return d.confined(ctx, size)
-		}
-		if err := d.close(); err != nil {
+	if now.versions != nil {
+		err := d.show(ctx, now.versions, n)
+		if err == nil || !errors.Is(err, ErrStale) {
 			return err
 		}
 	}
 	d.wire()
-	d.position.Store(0)
-	if err := d.open(Memory); err != nil {
+	if err := d.openScratch(Memory); err != nil {
 		return err
 	}
-	return d.confined(ctx, size)
-}
-
-// confined is fold within so many bytes.
-func (d *DB) confined(ctx context.Context, size int64) error {
 	if err := d.confine(ctx, size); err != nil {
 		return err
 	}
-	return d.fold(ctx)
+	return load(ctx, d.log, d)
 }
 
-// fold is catchUp in big steps: nobody waits for what is in between.
-func (d *DB) fold(ctx context.Context) error {
-	for {
-		n, err := d.stepOf(ctx, foldSize)
-		if err != nil || n == 0 {
-			return err
-		}
+// show opens the versions of a group, as they were when the log had n events.
+func (d *DB) show(ctx context.Context, v *versions, n es.Position) error {
+	if err := v.reach(ctx, n); err != nil {
+		return err
 	}
-}
-
-// restore loads a copy. It fails when the copy is of another version or log.
-func (d *DB) restore(ctx context.Context, k kept) error {
-	write, read, err := connect(Memory)
+	db, err := openReading(v.path)
 	if err != nil {
 		return err
 	}
-	d.take(write, read)
-	conn, err := write.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	err = conn.Raw(func(c any) error { return transfer(c.(copier).NewRestore("file:" + k.path + "?mode=ro")) }) //nolint:forcetypeassert // the only driver there is
-	if closeErr := conn.Close(); err != nil || closeErr != nil {
-		return fmt.Errorf("%s: %w", k.path, err)
-	}
-	if !d.belongs(ctx) || d.Position() != k.at {
-		return fmt.Errorf("%s is not of this log and version", k.path)
-	}
-	d.wire()
-	return d.remember(ctx)
-}
-
-// remember gives views what they remembered when the copy was made.
-func (d *DB) remember(ctx context.Context) error {
-	for _, v := range d.remembering() {
-		var b []byte
-		err := d.write.QueryRowContext(ctx, `SELECT memory FROM emet_memory WHERE view = ?`, v.Name()).Scan(&b)
+	db.SetMaxOpenConns(1) // the one that has the views
+	db.SetConnMaxIdleTime(0)
+	tables, _, err := d.shape()
+	for _, t := range tables {
 		if err == nil {
-			err = json.Unmarshal(b, v.memories())
-		}
-		if err != nil {
-			return fmt.Errorf("what %s remembered: %w", v.Name(), err)
+			_, err = db.ExecContext(ctx, t.pastView(n))
 		}
 	}
-	_, err := d.write.ExecContext(ctx, `DROP TABLE emet_memory`)
-	return err
+	if err != nil {
+		db.Close() //nolint:errcheck // the first error counts
+		return err
+	}
+	d.every = true
+	d.take(db, db)
+	d.stand(n)
+	return nil
 }
 
 // AsOf is the group as it was when the log had n events: it answers the same
 // questions and never changes. Close it after use. It fails with [ErrFolds]
-// when it takes too long or too much.
+// when it takes too long or, where no versions are kept, too much.
 func (d *DB) AsOf(ctx context.Context, n es.Position) (*DB, error) {
 	past := d.asOf(n)
 	return past, past.Fresh(ctx)

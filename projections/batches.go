@@ -41,7 +41,7 @@ func (v batches) Apply(tx *Tx, r es.Recorded) error {
 	case batch.Refused:
 		return v.end(tx, r, side, e.ActivityID, e.BatchID, "refused")
 	case batch.CommandFinished:
-		return exec(tx, `UPDATE batches SET finished = ? WHERE side = ? AND activity_id = ? AND id = ?`, e.Index+1, side, e.ActivityID, e.BatchID)
+		return tx.update("batches", func(b *row) { b.set("finished", e.Index+1) }, side, e.ActivityID, e.BatchID)
 	case batch.Closed:
 		return v.end(tx, r, side, e.ActivityID, e.BatchID, string(e.Outcome))
 	}
@@ -49,12 +49,16 @@ func (v batches) Apply(tx *Tx, r es.Recorded) error {
 }
 
 func (batches) put(tx *Tx, r es.Recorded, side identity.Side, act, id, deal string, owner identity.NodeID, commands int64, state string) error {
-	return exec(tx, `INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, 0) ON CONFLICT DO UPDATE SET state = excluded.state`,
-		side, act, id, deal, owner, commands, state, r.Recorded)
+	return tx.merge("batches", []string{"state"}, side, act, id, deal, owner, commands, 0, state, r.Recorded, 0)
 }
 
 func (batches) end(tx *Tx, r es.Recorded, side identity.Side, act, id, state string) error {
-	return exec(tx, `UPDATE batches SET state = ?, ended = ? WHERE side = ? AND activity_id = ? AND id = ? AND ended = 0`, state, r.Recorded, side, act, id)
+	return tx.update("batches", func(b *row) {
+		if b.int("ended") == 0 {
+			b.set("state", state)
+			b.set("ended", r.Recorded)
+		}
+	}, side, act, id)
 }
 
 // BatchRow is one side's view of a batch.

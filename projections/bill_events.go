@@ -93,16 +93,15 @@ func (v billEvents) Apply(tx *Tx, r es.Recorded) error {
 }
 
 func (billEvents) add(tx *Tx, r es.Recorded, side identity.Side, deal string, kind payment.Kind, id, code, rejection string) error {
-	return exec(tx, `INSERT INTO bill_events VALUES (?, 0, ?, ?, ?, ?, ?, ?, '')`, r.Recorded, side, deal, string(kind), id, code, rejection)
+	return tx.insert("bill_events", r.Recorded, 0, side, deal, kind, id, code, rejection, "")
 }
 
 // health tells a requestor about every accepted bill that its wallet cannot
 // pay now, and when it can again.
-func (billEvents) health(tx *Tx, r es.Recorded) error {
+func (v billEvents) health(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case wallet.Opened:
-		return exec(tx, `INSERT OR IGNORE INTO wallet_health VALUES (?, ?, ?, ?, '[]')`,
-			strings.ToLower(e.Address), int64(e.ChainID), string(e.Platform), e.OwnerID) //nolint:gosec // chain ids are small
+		return tx.insertNew("wallet_health", strings.ToLower(e.Address), e.ChainID, e.Platform, e.OwnerID, "[]")
 	case wallet.HealthChanged:
 		var properties []json.RawMessage
 		if err := json.Unmarshal([]byte(e.Properties), &properties); err != nil {
@@ -112,21 +111,37 @@ func (billEvents) health(tx *Tx, r es.Recorded) error {
 		if len(properties) == 0 {
 			properties, code = []json.RawMessage{nil}, CodePaymentOK
 		}
+		if err := v.tell(tx, r, e, code, properties); err != nil {
+			return err
+		}
+		return tx.update("wallet_health", func(w *row) { w.set("properties", e.Properties) }, strings.ToLower(e.Address), e.ChainID)
+	}
+	return nil
+}
+
+// tell adds an event of each property for each accepted bill that is paid from
+// a wallet.
+func (billEvents) tell(tx *Tx, r es.Recorded, e wallet.HealthChanged, code string, properties []json.RawMessage) error {
+	rows, err := tx.query(`SELECT d.side, d.agreement_id, d.kind, d.id FROM documents d
+		JOIN bills b ON b.side = d.side AND b.agreement_id = d.agreement_id JOIN wallet_health w ON w.address = lower(b.payer_addr) AND w.platform = b.platform
+		WHERE d.side = 'R' AND d.status = 'ACCEPTED' AND w.address = ? AND w.chain_id = ? ORDER BY d.agreement_id, d.id`,
+		strings.ToLower(e.Address), int64(e.ChainID)) //nolint:gosec // chain ids are small
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for n := 1; rows.Next(); n++ {
+		var side, deal, kind, id string
+		if err := rows.Scan(&side, &deal, &kind, &id); err != nil {
+			return err
+		}
 		for i, p := range properties {
-			err := exec(tx, `INSERT INTO bill_events
-				SELECT ?, ? * 1000000 + row_number() OVER (ORDER BY d.agreement_id, d.id), d.side, d.agreement_id, d.kind, d.id, ?, '', ?
-				FROM documents d JOIN bills b ON b.side = d.side AND b.agreement_id = d.agreement_id
-				JOIN wallet_health w ON w.address = lower(b.payer_addr) AND w.platform = b.platform
-				WHERE d.side = 'R' AND d.status = 'ACCEPTED' AND w.address = ? AND w.chain_id = ?`,
-				r.Recorded, i, code, string(p), strings.ToLower(e.Address), int64(e.ChainID)) //nolint:gosec // chain ids are small
-			if err != nil {
+			if err := tx.insert("bill_events", r.Recorded, i*1_000_000+n, side, deal, kind, id, code, "", string(p)); err != nil {
 				return err
 			}
 		}
-		return exec(tx, `UPDATE wallet_health SET properties = ? WHERE address = ? AND chain_id = ?`,
-			e.Properties, strings.ToLower(e.Address), int64(e.ChainID)) //nolint:gosec // chain ids are small
 	}
-	return nil
+	return rows.Err()
 }
 
 // BillEventRow is one REST event. Time is its cursor; only the status events

@@ -51,8 +51,7 @@ func (v bills) Apply(tx *Tx, r es.Recorded) error {
 		if e.Side == identity.Provider {
 			owner = e.PayeeID
 		}
-		return exec(tx, `INSERT INTO bills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.Side, e.AgreementID, owner, e.PayeeID, e.PayerID,
-			e.PayeeAddr, e.PayerAddr, string(e.Platform), e.AppSessionID, r.Recorded)
+		return tx.insert("bills", e.Side, e.AgreementID, owner, e.PayeeID, e.PayerID, e.PayeeAddr, e.PayerAddr, e.Platform, e.AppSessionID, r.Recorded)
 	case bill.NoteIssued:
 		return v.add(tx, r, e.Side, e.AgreementID, document{
 			e.DebitNoteID, payment.DebitNote, []string{e.ActivityID}, e.Amount, "", e.DueDate, e.Nonce, e.PreviousID, e.Timestamp, e.UsageVector, payment.Issued,
@@ -95,9 +94,8 @@ func (bills) add(tx *Tx, r es.Recorded, side identity.Side, deal string, d docum
 	if err != nil {
 		return err
 	}
-	return exec(tx, `INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?)`,
-		side, deal, d.id, string(d.kind), string(activities), d.amount, d.text, d.due, d.nonce, d.previous,
-		stamp(d.timestamp), d.usage, string(d.status), r.Recorded)
+	return tx.put("documents", side, deal, d.id, d.kind, string(activities), d.amount, d.text, d.due, d.nonce, d.previous,
+		stamp(d.timestamp), d.usage, d.status, "", "", r.Recorded)
 }
 
 // answer is what became of a document.
@@ -146,19 +144,29 @@ func (v bills) closed(tx *Tx, r es.Recorded) error {
 }
 
 func (bills) status(tx *Tx, side identity.Side, deal, id string, s payment.Status) error {
-	return exec(tx, `UPDATE documents SET status = ? WHERE side = ? AND agreement_id = ? AND id = ?`, string(s), side, deal, id)
+	return tx.update("documents", func(d *row) { d.set("status", s) }, side, deal, id)
 }
 
 func (bills) delivered(tx *Tx, side identity.Side, deal, id string) error {
-	return exec(tx, `UPDATE documents SET status = 'RECEIVED' WHERE side = ? AND agreement_id = ? AND id = ? AND status = 'ISSUED'`, side, deal, id)
+	return tx.update("documents", func(d *row) {
+		if d.text("status") == string(payment.Issued) {
+			d.set("status", payment.Received)
+		}
+	}, side, deal, id)
 }
 
 func (bills) accepted(tx *Tx, side identity.Side, deal, id, allocation string) error {
-	return exec(tx, `UPDATE documents SET status = 'ACCEPTED', allocation = ? WHERE side = ? AND agreement_id = ? AND id = ?`, allocation, side, deal, id)
+	return tx.update("documents", func(d *row) {
+		d.set("status", payment.Accepted)
+		d.set("allocation", allocation)
+	}, side, deal, id)
 }
 
 func (bills) rejected(tx *Tx, side identity.Side, deal, id, rejection string) error {
-	return exec(tx, `UPDATE documents SET status = 'REJECTED', rejection = ? WHERE side = ? AND agreement_id = ? AND id = ?`, rejection, side, deal, id)
+	return tx.update("documents", func(d *row) {
+		d.set("status", payment.Rejected)
+		d.set("rejection", rejection)
+	}, side, deal, id)
 }
 
 // DocumentRow is a debit note or an invoice as one side has it.

@@ -43,16 +43,19 @@ type DB struct {
 	apply sync.Mutex   // held by whoever writes
 	write *sql.DB      // one connection
 	read  *sql.DB
-	stmts *statements     // of write
+	stmts *statements // of write
+	rows  *rows
 	dull  map[string]bool // types that are never intents, of those that were seen
 
-	position atomic.Uint64 // events seen
-	moved    broadcast
-	failed   atomic.Pointer[error]
-	forgot   bool // a batch failed: what views remember may be ahead of the tables
-	frozen   bool // stands at a moment of the past and never moves
-	born     birth
-	copies   copies
+	position  atomic.Uint64 // events seen
+	committed es.Position   // of them, as the file says
+	moved     broadcast
+	failed    atomic.Pointer[error]
+	forgot    bool // what views remember is not what the tables say
+	frozen    bool // stands at a moment of the past and never moves
+	every     bool // the tables keep every version of their rows
+	born      birth
+	versions  *versions // nil = none are kept
 
 	after []func([]es.Recorded) // memory copies; called after each commit
 }
@@ -60,16 +63,20 @@ type DB struct {
 // Open opens the group called name at path (or [Memory]). Tables of another
 // version, or of another log, are made anew before it returns.
 func Open(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
-	d := &DB{name: name, path: path, log: log, views: views, copies: copiesBeside(path)}
+	d := &DB{name: name, path: path, log: log, views: views}
+	d.versions = versionsOf(d)
 	d.wire()
 	if err := d.open(path); err == nil && d.belongs(ctx) {
-		return d, d.recall(ctx)
+		d.forgot = true // until there is more to hear
+		d.versions.tidy()
+		return d, nil
 	} else if err == nil {
 		_ = d.close() // its files are thrown away
 	}
 	if err := d.renew(ctx); err != nil {
 		return nil, fmt.Errorf("open view %s: %w", name, err)
 	}
+	d.versions.tidy()
 	return d, nil
 }
 
@@ -123,18 +130,46 @@ func (d *DB) open(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.create(write); err != nil {
+	if err := d.begin(write, read); err != nil {
 		write.Close() //nolint:errcheck // the first error counts
 		read.Close()  //nolint:errcheck // the first error counts
 		return err
 	}
-	d.take(write, read)
 	return nil
+}
+
+// begin makes connections those of the database, and the tables if there are none.
+func (d *DB) begin(write, read *sql.DB) error {
+	if err := d.create(write); err != nil {
+		return err
+	}
+	tables, _, err := d.shape()
+	if err == nil {
+		d.take(write, read)
+		d.rows = newRows(tables, d.every)
+	}
+	return err
 }
 
 // take makes connections those of the database.
 func (d *DB) take(write, read *sql.DB) {
 	d.write, d.read, d.stmts, d.dull = write, read, newStatements(write), make(map[string]bool)
+}
+
+// shape is what tables and indexes the views have.
+func (d *DB) shape() (tables []*table, indexes map[string]string, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer db.Close() //nolint:errcheck // nothing is in it
+	db.SetMaxOpenConns(1)
+	for _, v := range d.views {
+		if _, err := db.Exec(v.Schema()); err != nil {
+			return nil, nil, fmt.Errorf("schema of %s: %w", v.Name(), err)
+		}
+	}
+	return describe(db)
 }
 
 // openScratch opens a new file that nobody reads before it is whole: what is
@@ -151,11 +186,10 @@ func (d *DB) openScratch(path string) error {
 		return err
 	}
 	db.SetMaxOpenConns(1)
-	if err := d.create(db); err != nil {
+	if err := d.begin(db, db); err != nil {
 		db.Close() //nolint:errcheck // the first error counts
 		return err
 	}
-	d.take(db, db)
 	return nil
 }
 
@@ -216,10 +250,8 @@ func (d *DB) create(w *sql.DB) error {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	for _, v := range d.views {
-		if _, err := tx.Exec(v.Schema()); err != nil {
-			return fmt.Errorf("schema of %s: %w", v.Name(), err)
-		}
+	if err := d.createTables(tx); err != nil {
+		return err
 	}
 	if _, err := tx.Exec(`INSERT INTO emet_view (id, version, position, last) VALUES (0, ?, 0, '')`, d.version()); err != nil {
 		return err
@@ -227,9 +259,35 @@ func (d *DB) create(w *sql.DB) error {
 	return tx.Commit()
 }
 
+func (d *DB) createTables(tx *sql.Tx) error {
+	if !d.every {
+		for _, v := range d.views {
+			if _, err := tx.Exec(v.Schema()); err != nil {
+				return fmt.Errorf("schema of %s: %w", v.Name(), err)
+			}
+		}
+		return nil
+	}
+	tables, indexes, err := d.shape()
+	for _, t := range tables {
+		if err == nil {
+			_, err = tx.Exec(t.pastSchema())
+		}
+	}
+	for _, text := range indexes {
+		if err == nil {
+			_, err = tx.Exec(text)
+		}
+	}
+	return err
+}
+
 // version changes when a view's name, schema or hearing does.
 func (d *DB) version() string {
 	h := sha256.New()
+	if d.every {
+		h.Write([]byte("every version 1\n"))
+	}
 	for _, v := range d.views {
 		fmt.Fprintf(h, "%s\x00%s\x00%q\x00", v.Name(), v.Schema(), v.Hears())
 	}
@@ -249,7 +307,7 @@ func (d *DB) belongs(ctx context.Context) bool {
 	if position > 0 && !d.inLog(ctx, es.Position(position-1), last) {
 		return false
 	}
-	d.position.Store(uint64(position)) //nolint:gosec // never negative
+	d.stand(es.Position(position)) //nolint:gosec // never negative
 	return true
 }
 
@@ -260,6 +318,12 @@ func (d *DB) inLog(ctx context.Context, at es.Position, id string) bool {
 	return false
 }
 
+// stand says how many events the tables have seen.
+func (d *DB) stand(at es.Position) {
+	d.position.Store(uint64(at))
+	d.committed = at
+}
+
 // Position is the number of events that the views have seen.
 func (d *DB) Position() es.Position { return es.Position(d.position.Load()) }
 
@@ -268,6 +332,7 @@ func (d *DB) Name() string { return d.name }
 
 // Close closes the files. What follows the log ends with [es.ErrClosed].
 func (d *DB) Close() error {
+	d.versions.close()
 	d.apply.Lock()
 	defer d.apply.Unlock()
 	d.swap.Lock()
@@ -279,19 +344,22 @@ func (d *DB) close() error {
 	if d.write == nil {
 		return nil
 	}
-	d.copies.finish()
 	err := d.write.Close()
 	if d.read != d.write {
 		err = errors.Join(err, d.read.Close())
 	}
-	d.write, d.read, d.stmts = nil, nil, nil
+	d.write, d.read, d.stmts, d.rows = nil, nil, nil, nil
 	return err
 }
 
 // tables lists the tables of the views.
 func (d *DB) tables(ctx context.Context) ([]string, error) {
+	from, kind := "sqlite_master", "table"
+	if d.every {
+		from, kind = "sqlite_temp_master", "view"
+	}
 	names, err := queryNow(ctx, d, func(s scanner) (n string, err error) { return n, s.Scan(&n) },
-		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'emet_view'`)
+		`SELECT name FROM `+from+` WHERE type = '`+kind+`' AND name NOT LIKE 'sqlite_%' AND name <> 'emet_view'`)
 	slices.Sort(names)
 	return names, err
 }

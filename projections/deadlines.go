@@ -2,8 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
@@ -19,14 +17,15 @@ import (
 // deadlines answers "what happens next by itself?".
 type deadlines struct{}
 
-func (deadlines) Name() string { return "deadlines/2" }
+func (deadlines) Name() string { return "deadlines/3" }
 
 func (deadlines) Schema() string {
 	return `CREATE TABLE deadlines (stream TEXT NOT NULL, what TEXT NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (stream, what)) WITHOUT ROWID;
 	CREATE INDEX deadlines_by_time ON deadlines (due);
 	CREATE TABLE deadline_cycles (stream TEXT PRIMARY KEY, next INTEGER NOT NULL, interval INTEGER NOT NULL) WITHOUT ROWID;
 	CREATE TABLE deadline_bills (stream TEXT PRIMARY KEY, cycle TEXT NOT NULL) WITHOUT ROWID;
-	CREATE TABLE deadline_debts (cycle TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (cycle, document)) WITHOUT ROWID`
+	CREATE TABLE deadline_debts (cycle TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (cycle, document)) WITHOUT ROWID;
+	CREATE TABLE deadline_owing (cycle TEXT PRIMARY KEY, documents INTEGER NOT NULL) WITHOUT ROWID`
 }
 
 func (deadlines) Hears() []string {
@@ -60,12 +59,12 @@ func (v deadlines) Apply(tx *Tx, r es.Recorded) error {
 	case allocation.Amended:
 		return v.set(tx, r, "release", e.Timeout)
 	case cycle.Configured:
-		if err := exec(tx, `INSERT OR REPLACE INTO deadline_cycles VALUES (?, ?, ?)`, string(r.Stream), e.NextAt, e.IntervalSec); err != nil {
+		if err := tx.put("deadline_cycles", r.Stream, e.NextAt, e.IntervalSec); err != nil {
 			return err
 		}
 		return v.settlement(tx, r, r.Stream)
 	case cycle.RunRequested:
-		if err := exec(tx, `UPDATE deadline_cycles SET next = ? WHERE stream = ?`, e.NextAt, string(r.Stream)); err != nil {
+		if err := tx.update("deadline_cycles", func(c *row) { c.set("next", e.NextAt) }, r.Stream); err != nil {
 			return err
 		}
 		return v.settlement(tx, r, r.Stream)
@@ -74,7 +73,7 @@ func (v deadlines) Apply(tx *Tx, r es.Recorded) error {
 	case nil, es.Erased:
 		return nil
 	}
-	return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(r.Stream)) // all others end what they are about
+	return v.end(tx, r.Stream) // all others end what they are about
 }
 
 func (v deadlines) hearBill(tx *Tx, r es.Recorded) error {
@@ -84,49 +83,70 @@ func (v deadlines) hearBill(tx *Tx, r es.Recorded) error {
 			return nil
 		}
 		payer := es.StreamOf(cycle.Category, cycle.StreamID(e.Platform, e.PayerAddr))
-		return exec(tx, `INSERT OR REPLACE INTO deadline_bills VALUES (?, ?)`, string(r.Stream), string(payer))
+		return tx.put("deadline_bills", r.Stream, payer)
 	case bill.NoteAccepted:
-		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.DebitNoteID)
+		return v.owes(tx, r, e.DebitNoteID, true)
 	case bill.InvoiceAccepted:
-		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.InvoiceID)
+		return v.owes(tx, r, e.InvoiceID, true)
 	case bill.Unsettled:
-		return v.owes(tx, r, `INSERT OR IGNORE INTO deadline_debts VALUES (?, ?)`, e.DocumentID)
+		return v.owes(tx, r, e.DocumentID, true)
 	case bill.Settled:
-		return v.owes(tx, r, `DELETE FROM deadline_debts WHERE cycle = ? AND document = ?`, e.DocumentID)
+		return v.owes(tx, r, e.DocumentID, false)
 	}
 	return nil
 }
 
 // owes notes that a document of a payer's bill waits to be paid, or does not.
-func (v deadlines) owes(tx *Tx, r es.Recorded, change, document string) error {
-	var payer string
-	err := tx.QueryRow(`SELECT cycle FROM deadline_bills WHERE stream = ?`, string(r.Stream)).Scan(&payer)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil // the payee's
+func (v deadlines) owes(tx *Tx, r es.Recorded, document string, so bool) error {
+	b, err := tx.get("deadline_bills", r.Stream)
+	if err != nil || b == nil { // the payee's
+		return err
 	}
+	payer := b.text("cycle")
+	debt, err := tx.get("deadline_debts", payer, document)
 	if err != nil {
 		return err
 	}
-	if err := exec(tx, change, payer, document); err != nil {
-		return err
+	if was := debt != nil; was != so {
+		if err := v.count(tx, payer, map[bool]int64{true: 1, false: -1}[so]); err != nil {
+			return err
+		}
+		if was {
+			debt.remove()
+		} else if err := tx.insert("deadline_debts", payer, document); err != nil {
+			return err
+		}
 	}
 	return v.settlement(tx, r, es.Stream(payer))
+}
+
+// count changes how many documents a payer owes.
+func (deadlines) count(tx *Tx, payer string, change int64) error {
+	if err := tx.insertNew("deadline_owing", payer, 0); err != nil {
+		return err
+	}
+	return tx.update("deadline_owing", func(o *row) { o.set("documents", o.int("documents")+change) }, payer)
 }
 
 // settlement sets when a cycle settles next, which it does only while it owes
 // something. Runs that were left out keep the beat.
 func (v deadlines) settlement(tx *Tx, r es.Recorded, payer es.Stream) error {
-	var next time.Time
-	var seconds int64
-	err := tx.QueryRow(`SELECT next, interval FROM deadline_cycles WHERE stream = ? AND EXISTS (SELECT 1 FROM deadline_debts WHERE cycle = stream)`,
-		string(payer)).Scan(moment{&next}, &seconds)
-	if errors.Is(err, sql.ErrNoRows) {
-		return exec(tx, `DELETE FROM deadlines WHERE stream = ?`, string(payer))
-	}
+	c, err := tx.get("deadline_cycles", payer)
 	if err != nil {
 		return err
 	}
-	if late, interval := r.Recorded.Sub(next), time.Duration(seconds)*time.Second; late > 0 && interval > 0 {
+	owing, err := tx.get("deadline_owing", payer)
+	if err != nil {
+		return err
+	}
+	if c == nil || owing == nil || owing.int("documents") == 0 {
+		return v.end(tx, payer)
+	}
+	next, err := c.time("next")
+	if err != nil {
+		return err
+	}
+	if late, interval := r.Recorded.Sub(next), time.Duration(c.int("interval"))*time.Second; late > 0 && interval > 0 {
 		next = next.Add((late/interval + 1) * interval)
 	}
 	r.Stream = payer
@@ -137,11 +157,26 @@ func (deadlines) set(tx *Tx, r es.Recorded, what string, due time.Time) error {
 	if due.IsZero() {
 		return nil
 	}
-	return exec(tx, `INSERT INTO deadlines VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET due = excluded.due`, string(r.Stream), what, due)
+	return tx.merge("deadlines", []string{"due"}, r.Stream, what, due)
 }
 
 func (deadlines) clear(tx *Tx, r es.Recorded, what string) error {
-	return exec(tx, `DELETE FROM deadlines WHERE stream = ? AND what = ?`, string(r.Stream), what)
+	return tx.remove("deadlines", r.Stream, what)
+}
+
+// dueIn is what may be due in the streams of a category.
+var dueIn = map[string][]string{
+	offer.Category: {"expiry"}, demand.Category: {"expiry"}, agreement.Category: {"approval", "commit"}, allocation.Category: {"release"}, cycle.Category: {"settlement"},
+}
+
+// end clears all that is due in a stream.
+func (deadlines) end(tx *Tx, s es.Stream) error {
+	for _, what := range dueIn[s.Category()] {
+		if err := tx.remove("deadlines", s, what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeadlineRow is something that is due.

@@ -15,6 +15,9 @@ const batchSize = 512
 // foldSize is batchSize where nobody reads before the end.
 const foldSize = 8192
 
+// quiet is after how many facts that no view wants the position is written.
+const quiet = 4096
+
 // Run follows the log until ctx ends. An error means that the views stopped:
 // a fact could not be applied or the disk failed.
 func (d *DB) Run(ctx context.Context) error {
@@ -35,6 +38,7 @@ func (d *DB) follow(ctx context.Context) error {
 		if err := d.catchUp(ctx); err != nil {
 			return err
 		}
+		d.versions.later(d.Position())
 		if err := d.log.Wait(ctx, d.Position(), es.Filter{}); err != nil {
 			return err
 		}
@@ -60,11 +64,8 @@ func (d *DB) stepOf(ctx context.Context, size int) (int, error) {
 	if d.write == nil {
 		return 0, es.ErrClosed
 	}
-	if d.forgot {
-		d.wire()
-		if err := d.recall(ctx); err != nil {
-			return 0, err
-		}
+	if err := d.remember(ctx); err != nil {
+		return 0, err
 	}
 	var heard []es.Recorded
 	at, last := d.Position(), ""
@@ -73,7 +74,7 @@ func (d *DB) stepOf(ctx context.Context, size int) (int, error) {
 			return 0, err
 		}
 		at, last = e.Position+1, e.ID.String()
-		if len(d.all) == 0 && len(d.hears[e.Type]) == 0 {
+		if !d.wants(e.Type) {
 			continue
 		}
 		r, err := d.decode(ctx, e)
@@ -86,29 +87,51 @@ func (d *DB) stepOf(ctx context.Context, size int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	if err := d.commit(heard, at, last); err != nil {
-		d.forgot = true
-		return 0, err
+	if len(heard) > 0 || at-d.committed >= quiet {
+		if err := d.commit(heard, at, last); err != nil {
+			d.forgot = true
+			return 0, err
+		}
+		d.committed = at
 	}
 	for _, f := range d.after {
 		f(heard)
 	}
 	d.position.Store(uint64(at))
 	d.moved.wake()
-	return n, d.copy(ctx)
+	return n, nil
 }
+
+// remember makes what views remember, unless it is there or nothing new is in
+// the log.
+func (d *DB) remember(ctx context.Context) error {
+	if !d.forgot {
+		return nil
+	}
+	if head, err := d.log.Store.Head(ctx); err != nil || head <= d.Position() {
+		return err
+	}
+	d.wire()
+	return d.recall(ctx)
+}
+
+// wants says whether a view hears a type.
+func (d *DB) wants(typ string) bool { return len(d.all) > 0 || len(d.hears[typ]) > 0 }
 
 // decode reads what the views want of an event: its content only if one of
 // them asks for the type, or it may be an intent.
 func (d *DB) decode(ctx context.Context, e es.Event) (es.Recorded, error) {
-	asked := len(d.hears[e.Type]) > 0
-	if !asked && d.dull[e.Type] {
-		return d.log.Glance(e)
+	return decode(ctx, d.log, e, len(d.hears[e.Type]) > 0, d.dull)
+}
+
+func decode(ctx context.Context, log *es.Log, e es.Event, asked bool, dull map[string]bool) (es.Recorded, error) {
+	if !asked && dull[e.Type] {
+		return log.Glance(e)
 	}
-	r, err := d.log.Decode(ctx, e)
+	r, err := log.Decode(ctx, e)
 	if _, intent := r.Data.(es.Intent); err == nil && !intent && r.Data != nil {
 		if _, erased := r.Data.(es.Erased); !erased {
-			d.dull[e.Type] = true
+			dull[e.Type] = true
 		}
 	}
 	return r, err
@@ -116,26 +139,39 @@ func (d *DB) decode(ctx context.Context, e es.Event) (es.Recorded, error) {
 
 // commit writes the rows and the position in one transaction.
 func (d *DB) commit(heard []es.Recorded, at es.Position, last string) error {
-	tx, err := d.stmts.begin()
+	tx, err := d.stmts.begin(d.rows)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	for _, r := range heard {
-		if err := d.hear(tx, r); err != nil {
+	defer tx.rollback()
+	if err := d.hearAll(tx, heard); err != nil {
+		return err
+	}
+	return d.settle(tx, at, last)
+}
+
+// settle ends a transaction.
+func (d *DB) settle(tx *Tx, at es.Position, last string) error {
+	if err := tx.exec(`UPDATE emet_view SET position = ?, last = ?`, int64(at), last); err != nil { //nolint:gosec // far below 2^63
+		return err
+	}
+	return tx.commit()
+}
+
+func (d *DB) hearAll(tx *Tx, heard []es.Recorded) error {
+	for i := range heard {
+		if err := d.hear(tx, &heard[i]); err != nil {
 			return err
 		}
 	}
-	if err := exec(tx, `UPDATE emet_view SET position = ?, last = ?`, int64(at), last); err != nil { //nolint:gosec // far below 2^63
-		return err
-	}
-	return tx.Commit()
+	return nil
 }
 
-func (d *DB) hear(tx *Tx, r es.Recorded) error {
+func (d *DB) hear(tx *Tx, r *es.Recorded) error {
+	tx.rows.now = r.Position
 	for _, views := range [][]View{d.all, d.hears[r.Type]} {
 		for _, v := range views {
-			if err := v.Apply(tx, r); err != nil {
+			if err := v.Apply(tx, *r); err != nil {
 				return fmt.Errorf("%s: event %d (%s of %s): %w", v.Name(), r.Position, r.Type, r.Stream, err)
 			}
 		}

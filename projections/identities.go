@@ -30,19 +30,26 @@ func (identities) Hears() []string {
 func (identities) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case account.Created:
-		return exec(tx, `INSERT INTO identities VALUES (?, ?, ?, ?, 0, 0, 0, ?)
-			ON CONFLICT DO UPDATE SET alias = excluded.alias, origin = excluded.origin, public_key = excluded.public_key, locked = 0, dropped = 0`,
-			e.Identity, e.Alias, string(e.Origin), e.PublicKey, r.Recorded)
+		return tx.merge("identities", []string{"alias", "origin", "public_key", "locked", "dropped"},
+			e.Identity, e.Alias, e.Origin, e.PublicKey, 0, 0, 0, r.Recorded)
 	case account.Aliased:
-		return exec(tx, `UPDATE identities SET alias = ? WHERE id = ?`, e.Alias, e.Identity)
+		return tx.update("identities", func(i *row) { i.set("alias", e.Alias) }, e.Identity)
 	case account.MadeDefault:
-		return exec(tx, `UPDATE identities SET preferred = (id = ?)`, e.Identity)
+		all, err := tx.group("identities")
+		for _, i := range all {
+			i.set("preferred", i.text("id") == string(e.Identity))
+		}
+		return err
 	case account.Locked:
-		return exec(tx, `UPDATE identities SET locked = 1 WHERE id = ?`, e.Identity)
+		return tx.update("identities", func(i *row) { i.set("locked", 1) }, e.Identity)
 	case account.Unlocked:
-		return exec(tx, `UPDATE identities SET locked = 0 WHERE id = ?`, e.Identity)
+		return tx.update("identities", func(i *row) { i.set("locked", 0) }, e.Identity)
 	case account.Dropped:
-		return exec(tx, `UPDATE identities SET locked = 1, dropped = 1, preferred = 0 WHERE id = ?`, e.Identity)
+		return tx.update("identities", func(i *row) {
+			i.set("locked", 1)
+			i.set("dropped", 1)
+			i.set("preferred", 0)
+		}, e.Identity)
 	}
 	return nil
 }

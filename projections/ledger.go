@@ -2,9 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -25,8 +22,6 @@ type books struct{ memory *ledger.Books }
 func (books) fresh() remembering { return books{memory: &ledger.Books{}} }
 
 func (b books) remember(r es.Recorded) { b.memory.Post(r.Data) }
-
-func (b books) memories() any { return b.memory }
 
 func (books) Name() string { return "ledger/1" }
 
@@ -60,8 +55,7 @@ func (b books) Apply(t *Tx, r es.Recorded) error {
 		return err
 	}
 	for i, p := range postings {
-		err := exec(t, `INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, int64(r.Position), i, owner, platform, //nolint:gosec // far below 2^63
-			string(p.Asset), string(p.Account.Name), p.Account.Key, p.Debit, p.Credit, r.Recorded)
+		err := t.insert("postings", r.Position, i, owner, platform, p.Asset, p.Account.Name, p.Account.Key, p.Debit, p.Credit, r.Recorded)
 		if err != nil {
 			return err
 		}
@@ -77,61 +71,37 @@ func balance(t *Tx, owner, platform string, p ledger.Posting) error {
 	if !p.Account.Name.DebitNormal() {
 		change = change.Neg()
 	}
-	key := [5]any{owner, platform, string(p.Asset), string(p.Account.Name), p.Account.Key}
-	row, err := t.row(fmt.Sprint("balance", key), func() (lateRow, error) {
-		b := &balanceRow{key: key}
-		err := t.QueryRow(`SELECT amount FROM balances WHERE owner = ? AND platform = ? AND asset = ? AND account = ? AND key = ?`, key[:]...).Scan(amount{&b.amount})
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
-		return b, err
-	})
+	b, err := t.get("balances", owner, platform, p.Asset, p.Account.Name, p.Account.Key)
 	if err != nil {
 		return err
 	}
-	b := row.(*balanceRow) //nolint:forcetypeassert // by its key
-	b.amount = b.amount.Add(change)
-	return nil
-}
-
-type balanceRow struct {
-	key    [5]any
-	amount money.Amount
-}
-
-func (b *balanceRow) write(t *Tx) error {
-	return exec(t, `INSERT OR REPLACE INTO balances VALUES (?, ?, ?, ?, ?, ?)`, append(b.key[:], b.amount)...)
+	if b == nil {
+		return t.insert("balances", owner, platform, p.Asset, p.Account.Name, p.Account.Key, change)
+	}
+	return b.add("amount", change)
 }
 
 // whose finds the identity and the platform that a fact about money is about.
 func whose(t *Tx, r es.Recorded) (owner, platform string, err error) {
-	row := func(query string, args ...any) (string, string, error) {
-		key := fmt.Sprint(query, args)
-		if known, ok := t.found[key]; ok { // they never change
-			return known[0], known[1], nil
+	of := func(table string, key ...any) (string, string, error) {
+		x, err := t.get(table, key...)
+		if x == nil {
+			return "", "", err
 		}
-		err := t.QueryRow(query, args...).Scan(&owner, &platform)
-		if errors.Is(err, sql.ErrNoRows) {
-			return "", "", nil
-		}
-		t.found[key] = [2]string{owner, platform}
-		return owner, platform, err
-	}
-	inWallet := func(chain uint64, address string) (string, string, error) {
-		return row(`SELECT owner, platform FROM wallets WHERE chain_id = ? AND address = ?`, int64(chain), strings.ToLower(address)) //nolint:gosec // chain ids are small
+		return x.text("owner"), x.text("platform"), nil
 	}
 	switch e := r.Data.(type) {
 	case wallet.FundsObserved:
-		return inWallet(e.ChainID, e.Address)
+		return of("wallets", e.ChainID, strings.ToLower(e.Address))
 	case tx.Finalised:
-		return inWallet(e.ChainID, e.Address)
+		return of("wallets", e.ChainID, strings.ToLower(e.Address))
 	case tx.Reverted:
-		return inWallet(e.ChainID, e.Address)
+		return of("wallets", e.ChainID, strings.ToLower(e.Address))
 	case allocation.Event:
-		return row(`SELECT owner, platform FROM allocations WHERE id = ?`, r.Stream.Key())
+		return of("allocations", r.Stream.Key())
 	}
 	side, deal := sideOf(r.Stream) // the rest is about bills
-	return row(`SELECT owner, platform FROM bills WHERE side = ? AND agreement_id = ?`, side, deal)
+	return of("bills", side, deal)
 }
 
 // PostingRow is one movement of an account: one of Debit and Credit is zero.

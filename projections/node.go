@@ -28,7 +28,6 @@ func nodeOf(ctx context.Context, open opener, dir string, log *es.Log) (*Node, e
 	if err != nil {
 		return nil, err
 	}
-	db.CopyEvery(0) // it is large, and its past is asked of the log
 	n := &Node{DB: db, keys: &keyMemory{}}
 	if err := n.keys.load(ctx, db); err != nil {
 		db.Close() //nolint:errcheck // the first error counts

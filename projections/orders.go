@@ -36,35 +36,50 @@ func (orders) Hears() []string {
 	}
 }
 
-func (orders) Apply(t *Tx, r es.Recorded) error {
+func (v orders) Apply(t *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case order.Opened:
-		return exec(t, `INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)`, e.OrderID, e.PayerID, e.PayerAddr, string(e.Platform),
-			int64(e.ChainID), e.Total, r.Recorded, r.Recorded) //nolint:gosec // chain ids are small
+		return t.insert("orders", e.OrderID, e.PayerID, e.PayerAddr, e.Platform, e.ChainID, e.Total, 0, r.Recorded, r.Recorded)
 	case order.IntentRecorded:
 		ranges, err := json.Marshal(e.Ranges)
 		if err != nil {
 			return err
 		}
-		return exec(t, `INSERT OR IGNORE INTO order_items VALUES (?, ?, ?, ?, ?, ?, '', 0, ?)`,
-			e.OrderID, e.IntentID, e.PayeeAddr, e.Amount, e.PaymentID, string(ranges), r.Recorded)
+		return t.insertNew("order_items", e.OrderID, e.IntentID, e.PayeeAddr, e.Amount, e.PaymentID, string(ranges), "", 0, r.Recorded)
 	case order.BatchSealed:
 		for _, intent := range e.Intents {
-			if err := exec(t, `UPDATE order_items SET batch = ? WHERE order_id = ? AND intent = ?`, e.BatchID, e.OrderID, intent); err != nil {
+			if err := t.update("order_items", func(i *row) { i.set("batch", e.BatchID) }, e.OrderID, intent); err != nil {
 				return err
 			}
 		}
-		return exec(t, `UPDATE orders SET updated = ? WHERE id = ?`, r.Recorded, e.OrderID)
+		return t.update("orders", func(o *row) { o.set("updated", r.Recorded) }, e.OrderID)
 	case order.BatchReturned:
-		return exec(t, `UPDATE order_items SET batch = '', paid = 0 WHERE order_id = ? AND batch = ?`, e.OrderID, e.BatchID)
+		return v.items(t, e.OrderID, e.BatchID, func(i *row) {
+			i.set("batch", "")
+			i.set("paid", 0)
+		})
 	case tx.Included:
-		return exec(t, `UPDATE order_items SET paid = ? WHERE order_id = ? AND batch = ?`, e.Status == 1, e.OrderID, e.BatchID)
+		return v.items(t, e.OrderID, e.BatchID, func(i *row) { i.set("paid", e.Status == 1) })
 	case tx.Orphaned:
-		return exec(t, `UPDATE order_items SET paid = 0 WHERE order_id = ? AND batch = ?`, e.OrderID, e.BatchID)
+		return v.items(t, e.OrderID, e.BatchID, func(i *row) { i.set("paid", 0) })
 	case order.Completed:
-		return exec(t, `UPDATE orders SET completed = 1, updated = ? WHERE id = ?`, r.Recorded, e.OrderID)
+		return t.update("orders", func(o *row) {
+			o.set("completed", 1)
+			o.set("updated", r.Recorded)
+		}, e.OrderID)
 	}
 	return nil
+}
+
+// items changes the transfers of a batch.
+func (orders) items(t *Tx, id, batch string, change func(i *row)) error {
+	all, err := t.group("order_items", id)
+	for _, i := range all {
+		if i.text("batch") == batch {
+			change(i)
+		}
+	}
+	return err
 }
 
 // OrderRow is a settlement run ("batch order" in REST).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
@@ -85,42 +84,10 @@ func openAll(t testing.TB, w *world, dir string, every es.Position) (*projection
 	n, err := projections.OpenNode(ctx, dir, w.log)
 	must(t, err)
 	for _, d := range []*projections.DB{m.DB, a.DB, p.DB, n.DB} {
-		d.CopyEvery(every)
 		t.Cleanup(func() { must(t, d.Close()) })
 		must(t, d.CatchUp(ctx))
 	}
 	return m, a, p, n
-}
-
-func TestCopiesStayFewAndAreThrownAwayWhenTheyDoNotFit(t *testing.T) {
-	t.Parallel()
-	w, dir := newWorld(t), filepath.Join(t.TempDir(), "views")
-	stages := make([]int, 60)
-	for i := range stages {
-		stages[i] = int(storytest.Paid)
-	}
-	history(t, w.log, stages)
-	_, _, p, _ := openAll(t, w, dir, 40)
-	must(t, p.Close())
-	files, _ := filepath.Glob(filepath.Join(dir, "snap", "payment@*.db"))
-	if len(files) < 2 || len(files) > 16 {
-		t.Fatalf("%d copies", len(files))
-	}
-	at := es.Position(2000)
-	want := func() string {
-		_, _, fresh, _ := openAll(t, &world{t: t, log: replayed(w.log.Store, at)}, projections.Memory, 0)
-		return hash(t, fresh.DB)
-	}()
-	for _, f := range files { // what is no database, and what is of another position
-		must(t, os.WriteFile(f, []byte("nonsense"), 0o600))
-	}
-	_, _, p, _ = openAll(t, w, dir, 0)
-	past, err := p.AsOf(t.Context(), at)
-	must(t, err)
-	defer past.Close() //nolint:errcheck // in memory
-	if got := hash(t, past.DB); got != want {
-		t.Error("a damaged copy was believed")
-	}
 }
 
 func TestStoriesOfThePast(t *testing.T) {

@@ -48,14 +48,24 @@ func (v payments) Apply(tx *Tx, r es.Recorded) error {
 			Signature: e.Signature, Canonical: e.Canonical,
 		})
 	case payment.Signed:
-		return exec(tx, `UPDATE payments SET state = 'signed', signature = ?, canonical = ?, listed = CASE WHEN listed = 0 THEN ? ELSE listed END
-			WHERE side = ? AND payee = ? AND id = ?`, e.Signature, e.Canonical, r.Recorded, e.Side, e.PayeeID, e.PaymentID)
+		return v.update(tx, e.Side, e.PayeeID, e.PaymentID, func(p *row) {
+			p.set("state", "signed")
+			p.set("signature", e.Signature)
+			p.set("canonical", e.Canonical)
+			list(p, r)
+		})
 	case payment.Verified:
-		return exec(tx, `UPDATE payments SET state = 'verified', why = '', listed = CASE WHEN listed = 0 THEN ? ELSE listed END
-			WHERE side = ? AND payee = ? AND id = ?`, r.Recorded, e.Side, e.PayeeID, e.PaymentID)
+		return v.update(tx, e.Side, e.PayeeID, e.PaymentID, func(p *row) {
+			p.set("state", "verified")
+			p.set("why", "")
+			list(p, r)
+		})
 	case payment.Reversed:
-		return exec(tx, `UPDATE payments SET state = 'reversed', why = ?, listed = 0 WHERE side = ? AND payee = ? AND id = ?`,
-			e.Why, e.Side, e.PayeeID, e.PaymentID)
+		return v.update(tx, e.Side, e.PayeeID, e.PaymentID, func(p *row) {
+			p.set("state", "reversed")
+			p.set("why", e.Why)
+			p.set("listed", 0)
+		})
 	case payment.SigningFailed:
 		return v.state(tx, e.Side, e.PayeeID, e.PaymentID, "unsigned", e.Why)
 	case payment.Delivered:
@@ -75,13 +85,26 @@ func (payments) begin(tx *Tx, r es.Recorded, p PaymentRow) error {
 	if err != nil {
 		return err
 	}
-	return exec(tx, `INSERT OR REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?)`,
-		p.Side, p.Payee, p.ID, p.Payer, p.PayeeAddr, p.PayerAddr, string(p.Platform), p.Amount, string(shares), stamp(p.Timestamp), p.TxHash,
-		p.Signature, p.Canonical, p.State, r.Recorded)
+	return tx.put("payments", p.Side, p.Payee, p.ID, p.Payer, p.PayeeAddr, p.PayerAddr, p.Platform, p.Amount, string(shares), stamp(p.Timestamp),
+		p.TxHash, p.Signature, p.Canonical, p.State, "", 0, r.Recorded)
 }
 
-func (payments) state(tx *Tx, side identity.Side, payee identity.NodeID, id, state, why string) error {
-	return exec(tx, `UPDATE payments SET state = ?, why = ? WHERE side = ? AND payee = ? AND id = ?`, state, why, side, payee, id)
+func (payments) update(tx *Tx, side identity.Side, payee identity.NodeID, id string, change func(p *row)) error {
+	return tx.update("payments", change, side, payee, id)
+}
+
+// list makes REST list a payment from now on, unless it does.
+func list(p *row, r es.Recorded) {
+	if p.int("listed") == 0 {
+		p.set("listed", r.Recorded)
+	}
+}
+
+func (v payments) state(tx *Tx, side identity.Side, payee identity.NodeID, id, state, why string) error {
+	return v.update(tx, side, payee, id, func(p *row) {
+		p.set("state", state)
+		p.set("why", why)
+	})
 }
 
 func sum(shares []pay.Share) (total money.Amount) {

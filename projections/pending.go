@@ -26,7 +26,7 @@ func (pending) Hears() []string { return nil }
 
 func (pending) Apply(tx *Tx, r es.Recorded) error {
 	if id, ok := strings.CutSuffix(r.Info.Key, "/final"); ok {
-		if err := exec(tx, `DELETE FROM pending WHERE id = ?`, id); err != nil {
+		if err := tx.remove("pending", id); err != nil {
 			return err
 		}
 	}
@@ -34,8 +34,7 @@ func (pending) Apply(tx *Tx, r es.Recorded) error {
 	if !ok || !intent.IsIntent() {
 		return nil
 	}
-	return exec(tx, `INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		r.ID.String(), int64(r.Position), string(r.Stream), r.Type, r.Info.Correlation, r.Info.Identity, r.Recorded) //nolint:gosec // far below 2^63
+	return tx.insert("pending", r.ID.String(), r.Position, r.Stream, r.Type, r.Info.Correlation, r.Info.Identity, r.Recorded)
 }
 
 // PendingRow is an intent without an outcome.

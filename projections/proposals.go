@@ -35,8 +35,7 @@ func (proposals) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case negotiation.Opened:
 		owner, other, sub := parties(e)
-		err := exec(tx, `INSERT INTO negotiations VALUES (?, ?, ?, ?, ?, ?, ?, '', '', ?)`,
-			e.NegotiationID, e.Side, owner, other, e.DemandID, e.OfferID, sub, r.Recorded)
+		err := tx.insert("negotiations", e.NegotiationID, e.Side, owner, other, e.DemandID, e.OfferID, sub, "", "", r.Recorded)
 		if err != nil {
 			return err
 		}
@@ -46,9 +45,9 @@ func (proposals) Apply(tx *Tx, r es.Recorded) error {
 	case negotiation.CounterReceived:
 		return place(tx, e.NegotiationID, e.Proposal.ProposalID)
 	case negotiation.Promoted:
-		return exec(tx, `UPDATE negotiations SET agreement_id = ? WHERE id = ?`, e.AgreementID, e.NegotiationID)
+		return tx.update("negotiations", func(n *row) { n.set("agreement_id", e.AgreementID) }, e.NegotiationID)
 	case negotiation.Closed:
-		return exec(tx, `UPDATE negotiations SET closed = ? WHERE id = ?`, e.Why, e.NegotiationID)
+		return tx.update("negotiations", func(n *row) { n.set("closed", e.Why) }, e.NegotiationID)
 	}
 	return nil
 }
@@ -61,8 +60,11 @@ func parties(e negotiation.Opened) (owner, other identity.NodeID, subscription s
 }
 
 func place(tx *Tx, thread, proposal string) error {
-	return exec(tx, `INSERT INTO proposals SELECT ?, side, id, owner, subscription FROM negotiations WHERE id = ?
-		ON CONFLICT DO UPDATE SET negotiation = excluded.negotiation`, proposal, thread)
+	n, err := tx.get("negotiations", thread)
+	if err != nil || n == nil {
+		return err
+	}
+	return tx.merge("proposals", []string{"negotiation"}, proposal, n.text("side"), thread, n.text("owner"), n.text("subscription"))
 }
 
 // ProposalPlace says where a proposal is.

@@ -37,7 +37,11 @@ func (v providers) Apply(tx *Tx, r es.Recorded) error {
 		if err := v.set(tx, r, e.Provider, "platforms", e.Platforms); err != nil {
 			return err
 		}
-		return exec(tx, `UPDATE providers SET state = 'enabled', node_name = ?, subnet = ? WHERE id = ?`, e.NodeName, e.Subnet, e.Provider)
+		return tx.update("providers", func(p *row) {
+			p.set("state", "enabled")
+			p.set("node_name", e.NodeName)
+			p.set("subnet", e.Subnet)
+		}, e.Provider)
 	case agent.Draining:
 		return v.state(tx, r, e.Provider, "draining")
 	case agent.Disabled:
@@ -55,8 +59,7 @@ func (v providers) Apply(tx *Tx, r es.Recorded) error {
 		if err != nil {
 			return err
 		}
-		return exec(tx, `INSERT OR REPLACE INTO provider_runtimes VALUES (?, ?, ?, ?, ?, ?)`,
-			e.Provider, e.Runtime.Name, e.Runtime.Version, string(runtime), e.Failure, r.Recorded)
+		return tx.put("provider_runtimes", e.Provider, e.Runtime.Name, e.Runtime.Version, string(runtime), e.Failure, r.Recorded)
 	}
 	return nil
 }
@@ -65,7 +68,7 @@ func (v providers) state(tx *Tx, r es.Recorded, id identity.NodeID, state string
 	if err := v.touch(tx, r, id); err != nil {
 		return err
 	}
-	return exec(tx, `UPDATE providers SET state = ? WHERE id = ?`, state, id)
+	return tx.update("providers", func(p *row) { p.set("state", state) }, id)
 }
 
 // set keeps a part of the set-up as JSON.
@@ -77,12 +80,11 @@ func (v providers) set(tx *Tx, r es.Recorded, id identity.NodeID, column string,
 	if err := v.touch(tx, r, id); err != nil {
 		return err
 	}
-	return exec(tx, `UPDATE providers SET `+column+` = ? WHERE id = ?`, string(text), id)
+	return tx.update("providers", func(p *row) { p.set(column, string(text)) }, id)
 }
 
 func (providers) touch(tx *Tx, r es.Recorded, id identity.NodeID) error {
-	return exec(tx, `INSERT INTO providers VALUES (?, 'disabled', '', '', '[]', '[]', '{}', '{}', ?)
-		ON CONFLICT DO UPDATE SET updated = excluded.updated`, id, r.Recorded)
+	return tx.merge("providers", []string{"updated"}, id, "disabled", "", "", "[]", "[]", "{}", "{}", r.Recorded)
 }
 
 // ProviderRow is one identity in its role as a provider.

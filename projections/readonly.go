@@ -22,12 +22,13 @@ type opener func(ctx context.Context, name, path string, log *es.Log, views ...V
 // three seconds at most; then it fails with [ErrStale], as it does when the
 // tables are of another version. Do not Run it: it follows by itself.
 func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...View) (*DB, error) {
-	d := &DB{name: name, path: path, log: log, views: views, frozen: true, copies: copiesBeside(path)}
+	d := &DB{name: name, path: path, log: log, views: views, frozen: true}
+	d.versions = versionsOf(d)
 	d.wire()
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("view %s: %w: %w", name, ErrStale, err)
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(3000)&_pragma=temp_store(memory)")
+	db, err := openReading(path)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +39,11 @@ func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...
 		return nil, fmt.Errorf("view %s: %w", name, err)
 	}
 	return d, nil
+}
+
+// openReading opens a file that somebody else may be writing.
+func openReading(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(3000)&_pragma=temp_store(memory)")
 }
 
 // reach waits until the tables have seen what is in the log now.
@@ -58,8 +64,8 @@ func (d *DB) reach(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrStale, err)
 		case version != d.version():
 			return fmt.Errorf("%w: another build keeps it", ErrStale)
-		case es.Position(at) >= head: //nolint:gosec // never negative
-			d.position.Store(uint64(at)) //nolint:gosec // never negative
+		case d.seenAll(ctx, es.Position(at), head): //nolint:gosec // never negative
+			d.stand(head)
 			return nil
 		}
 		select {
@@ -70,4 +76,20 @@ func (d *DB) reach(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// seenAll says whether tables that stand at a position lack nothing that is in
+// the log before head: who keeps them does not write down that it saw facts
+// that no view wants.
+func (d *DB) seenAll(ctx context.Context, at, head es.Position) bool {
+	if at >= head {
+		return true
+	}
+	if head-at > quiet {
+		return false
+	}
+	for e, err := range d.log.Store.ReadAll(ctx, at, es.Forward, wanted([]*DB{d}), 1) {
+		return err == nil && e.Position >= head
+	}
+	return true
 }

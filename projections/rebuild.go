@@ -14,19 +14,40 @@ import (
 	"github.com/emet-node/emet/domain/es"
 )
 
-// Rebuild makes the tables anew from the log in a side file, which then takes
-// the place of the old one. Questions go on being answered meanwhile.
-func (d *DB) Rebuild(ctx context.Context) error {
-	side, err := d.build(ctx, d.side())
-	if err != nil {
-		return fmt.Errorf("rebuild view %s: %w", d.name, err)
+// Rebuild makes the tables of groups of one log anew in side files, which then
+// take the place of the old ones. The log is read once for all of them.
+// Questions go on being answered meanwhile; should the process end, the old
+// tables are there.
+func Rebuild(ctx context.Context, groups ...*DB) error {
+	if len(groups) == 0 {
+		return nil
 	}
-	d.apply.Lock() // the follower waits; it goes on from the new position
-	defer d.apply.Unlock()
-	d.swap.Lock()
-	defer d.swap.Unlock()
-	return d.replace(side)
+	sides := make([]*DB, 0, len(groups))
+	defer func() {
+		for _, s := range sides {
+			s.close() //nolint:errcheck // those that took a place are open no more
+		}
+	}()
+	for _, d := range groups {
+		side, err := d.sideOf(d.side())
+		if err != nil {
+			return fmt.Errorf("rebuild view %s: %w", d.name, err)
+		}
+		sides = append(sides, side)
+	}
+	if err := load(ctx, groups[0].log, sides...); err != nil {
+		return fmt.Errorf("rebuild views: %w", err)
+	}
+	for i, d := range groups {
+		if err := d.exchange(sides[i]); err != nil {
+			return fmt.Errorf("rebuild view %s: %w", d.name, err)
+		}
+	}
+	return nil
 }
+
+// Rebuild is [Rebuild] of one group.
+func (d *DB) Rebuild(ctx context.Context) error { return Rebuild(ctx, d) }
 
 func (d *DB) side() string {
 	if d.path == Memory {
@@ -35,29 +56,47 @@ func (d *DB) side() string {
 	return d.path + ".new"
 }
 
-// build opens a fresh file and folds the whole log into it.
-func (d *DB) build(ctx context.Context, path string) (*DB, error) {
+// sideOf opens a fresh file for the same views.
+func (d *DB) sideOf(path string) (*DB, error) {
 	remove(path)
-	side := &DB{name: d.name, path: path, log: d.log, views: d.views, copies: d.copies.again()}
+	side := &DB{name: d.name, path: path, log: d.log, views: d.views, every: d.every}
 	side.wire()
-	if err := side.openScratch(path); err != nil {
+	return side, side.openScratch(path)
+}
+
+// build folds the whole log into a fresh file.
+func (d *DB) build(ctx context.Context, path string) (*DB, error) {
+	side, err := d.sideOf(path)
+	if err != nil {
 		return nil, err
 	}
-	if err := side.fold(ctx); err != nil {
+	if err := load(ctx, side.log, side); err != nil {
 		side.close() //nolint:errcheck // the first error counts
+		remove(path)
 		return nil, err
 	}
 	return side, nil
 }
 
+// exchange puts side in the place of d.
+func (d *DB) exchange(side *DB) error {
+	d.apply.Lock() // the follower waits; it goes on from the new position
+	defer d.apply.Unlock()
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	return d.replace(side)
+}
+
 // replace puts side in the place of d. Both locks are held.
 func (d *DB) replace(side *DB) error {
-	position := side.position.Load()
+	position := side.Position()
 	if err := d.close(); err != nil {
 		return err
 	}
 	if d.path == Memory {
 		d.take(side.write, side.read)
+		d.rows = side.rows
+		side.write = nil // it is d's
 	} else {
 		if err := side.close(); err != nil {
 			return err
@@ -74,22 +113,18 @@ func (d *DB) replace(side *DB) error {
 		}
 	}
 	d.hears, d.all, d.forgot = side.hears, side.all, false
-	d.position.Store(position)
+	d.stand(position)
 	d.moved.wake()
 	return nil
 }
 
 // renew is Rebuild for a group that is not open.
 func (d *DB) renew(ctx context.Context) error {
-	remove(d.path)
-	for _, k := range d.copies.list(d.name) { // of another version or log, as the tables were
-		os.Remove(k.path) //nolint:errcheck // it is not believed anyway
-	}
-	d.position.Store(0)
-	if err := d.open(d.path); err != nil {
+	side, err := d.build(ctx, d.side())
+	if err != nil {
 		return err
 	}
-	return d.fold(ctx)
+	return d.replace(side)
 }
 
 func syncFile(path string) error {
@@ -112,16 +147,13 @@ func (d *DB) Check(ctx context.Context) (same bool, err error) {
 		return false, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // what is left is no harm
-	side := &DB{name: d.name, path: filepath.Join(dir, d.name+".db"), views: d.views}
-	side.log = &es.Log{Store: es.AsOf(d.log.Store, at), Codec: d.log.Codec, Sealer: d.log.Sealer}
-	side.wire()
-	if err := side.openScratch(side.path); err != nil {
-		return false, err
-	}
-	defer side.close() //nolint:errcheck // it is thrown away
-	if err := side.fold(ctx); err != nil {
+	then := &DB{name: d.name, views: d.views}
+	then.log = &es.Log{Store: es.AsOf(d.log.Store, at), Codec: d.log.Codec, Sealer: d.log.Sealer}
+	side, err := then.build(ctx, filepath.Join(dir, d.name+".db"))
+	if err != nil {
 		return false, fmt.Errorf("view %s: %w", d.name, err)
 	}
+	defer side.close() //nolint:errcheck // it is thrown away
 	side.frozen = true
 	want, err := side.TableHash(ctx)
 	if err != nil {

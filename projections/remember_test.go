@@ -15,14 +15,13 @@ import (
 type counter struct{ n *int }
 
 func (counter) Name() string           { return "counter/1" }
-func (counter) Schema() string         { return `CREATE TABLE counted (n INTEGER)` }
+func (counter) Schema() string         { return `CREATE TABLE counted (n INTEGER PRIMARY KEY)` }
 func (counter) Hears() []string        { return []string{"demand.expired.v1"} }
 func (counter) fresh() remembering     { return counter{new(int)} }
 func (c counter) remember(es.Recorded) { *c.n++ }
-func (c counter) memories() any        { return c.n }
 func (c counter) Apply(tx *Tx, _ es.Recorded) error {
 	*c.n++
-	return exec(tx, `INSERT INTO counted VALUES (?)`, *c.n)
+	return tx.insert("counted", *c.n)
 }
 
 // moody fails as long as told.

@@ -30,28 +30,32 @@ func (subscriptions) Hears() []string {
 	}
 }
 
-func (subscriptions) Apply(tx *Tx, r es.Recorded) error {
-	const (
-		insert = `INSERT INTO subscriptions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', '', ?, 0)`
-		end    = `UPDATE subscriptions SET state = ?, why = ?, ended = ? WHERE id = ?`
-	)
+func (v subscriptions) Apply(tx *Tx, r es.Recorded) error {
 	switch e := r.Data.(type) {
 	case demand.Published:
-		return exec(tx, insert, e.DemandID, string(Demands), e.Requestor, e.Properties, e.Constraints,
-			stamp(e.Created), stamp(e.Expires), e.Session, "", r.Recorded)
+		return tx.insert("subscriptions", e.DemandID, Demands, e.Requestor, e.Properties, e.Constraints,
+			stamp(e.Created), stamp(e.Expires), e.Session, "", "live", "", r.Recorded, 0)
 	case offer.Published:
-		return exec(tx, insert, e.OfferID, string(Offers), e.Provider, e.Properties, e.Constraints,
-			stamp(e.Created), stamp(e.Expires), e.Session, e.Preset, r.Recorded)
+		return tx.insert("subscriptions", e.OfferID, Offers, e.Provider, e.Properties, e.Constraints,
+			stamp(e.Created), stamp(e.Expires), e.Session, e.Preset, "live", "", r.Recorded, 0)
 	case demand.Withdrawn:
-		return exec(tx, end, "withdrawn", e.Why, r.Recorded, e.DemandID)
+		return v.end(tx, r, e.DemandID, "withdrawn", e.Why)
 	case offer.Withdrawn:
-		return exec(tx, end, "withdrawn", e.Why, r.Recorded, e.OfferID)
+		return v.end(tx, r, e.OfferID, "withdrawn", e.Why)
 	case demand.Expired:
-		return exec(tx, end, "expired", "", r.Recorded, e.DemandID)
+		return v.end(tx, r, e.DemandID, "expired", "")
 	case offer.Expired:
-		return exec(tx, end, "expired", "", r.Recorded, e.OfferID)
+		return v.end(tx, r, e.OfferID, "expired", "")
 	}
 	return nil
+}
+
+func (subscriptions) end(tx *Tx, r es.Recorded, id, state, why string) error {
+	return tx.update("subscriptions", func(s *row) {
+		s.set("state", state)
+		s.set("why", why)
+		s.set("ended", r.Recorded)
+	}, id)
 }
 
 // SubscriptionKind tells demands from offers.

@@ -24,8 +24,7 @@ func (timeline) Apply(tx *Tx, r es.Recorded) error {
 	if r.Info.Correlation == "" {
 		return nil
 	}
-	return exec(tx, `INSERT INTO timeline VALUES (?, ?, ?, ?, ?)`,
-		r.Info.Correlation, int64(r.Position), string(r.Stream), r.Type, r.Recorded) //nolint:gosec // far below 2^63
+	return tx.insert("timeline", r.Info.Correlation, r.Position, r.Stream, r.Type, r.Recorded)
 }
 
 // TimelineRow is a fact of a story.

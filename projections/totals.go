@@ -94,94 +94,34 @@ func (v totals) invoice(tx *Tx, r es.Recorded, side identity.Side, deal, column 
 }
 
 func (totals) sum(tx *Tx, side identity.Side, deal, column string) (sum money.Amount, err error) {
-	d, err := debtsOf(tx, side, deal)
-	if err != nil {
-		return sum, err
-	}
-	for act, t := range d.byActivity {
-		if act != "" {
-			sum = sum.Add(*t.column(column))
+	all, err := tx.group("totals", side, deal)
+	for _, t := range all {
+		if t.text("activity_id") == "" {
+			continue
 		}
+		a, err := t.amount(column)
+		if err != nil {
+			return sum, err
+		}
+		sum = sum.Add(a)
 	}
-	return sum, nil
+	return sum, err
 }
 
 func (totals) change(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, f func(money.Amount) money.Amount) error {
-	d, err := debtsOf(tx, side, deal)
+	if err := tx.insertNew("totals", side, deal, act, "0", "0", "0", "0", r.Recorded, r.Recorded); err != nil {
+		return err
+	}
+	t, err := tx.get("totals", side, deal, act)
 	if err != nil {
 		return err
 	}
-	t := d.byActivity[act]
-	if t == nil {
-		t = &total{created: r.Recorded}
-		d.byActivity[act] = t
-	}
-	t.updated, t.changed = r.Recorded, true
-	of := t.column(column)
-	*of = f(*of)
-	return nil
-}
-
-// debts are the totals of one agreement, while a transaction lasts.
-type debts struct {
-	side       identity.Side
-	deal       string
-	byActivity map[string]*total
-}
-
-type total struct {
-	due, accepted, scheduled, paid money.Amount
-	created, updated               time.Time
-	changed                        bool
-}
-
-func (t *total) column(name string) *money.Amount {
-	switch name {
-	case "due":
-		return &t.due
-	case "accepted":
-		return &t.accepted
-	case "scheduled":
-		return &t.scheduled
-	}
-	return &t.paid
-}
-
-func debtsOf(tx *Tx, side identity.Side, deal string) (*debts, error) {
-	row, err := tx.row("totals/"+string(side)+"/"+deal, func() (lateRow, error) {
-		d := &debts{side: side, deal: deal, byActivity: make(map[string]*total)}
-		rows, err := tx.Query(`SELECT activity_id, due, accepted, scheduled, paid, created, updated FROM totals WHERE side = ? AND agreement_id = ?`, string(side), deal)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close() //nolint:errcheck // rows.Err tells
-		for rows.Next() {
-			var act string
-			t := &total{}
-			if err := rows.Scan(&act, amount{&t.due}, amount{&t.accepted}, amount{&t.scheduled}, amount{&t.paid}, moment{&t.created}, moment{&t.updated}); err != nil {
-				return nil, err
-			}
-			d.byActivity[act] = t
-		}
-		return d, rows.Err()
-	})
+	old, err := t.amount(column)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return row.(*debts), nil //nolint:forcetypeassert // by its key
-}
-
-func (d *debts) write(tx *Tx) error {
-	for act, t := range d.byActivity {
-		if !t.changed {
-			continue
-		}
-		err := exec(tx, `INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(d.side), d.deal, act, t.due, t.accepted, t.scheduled, t.paid, t.created, t.updated)
-		if err != nil {
-			return err
-		}
-	}
+	t.set(column, f(old))
+	t.set("updated", r.Recorded)
 	return nil
 }
 

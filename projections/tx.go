@@ -1,35 +1,256 @@
 package projections
 
-import "database/sql"
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+)
 
-// Tx is what a view writes through: one transaction of its database.
-// Statements are prepared once for all transactions.
+// Tx is what a view writes through: one transaction of its database. Rows are
+// changed in memory and written when it ends, or when there are many.
 type Tx struct {
 	tx    *sql.Tx
+	rows  *rows
 	kept  *statements
 	ready map[string]*sql.Stmt // of this transaction
-	// late are rows that are written when the transaction ends, by table and
-	// key: many facts change the same ones.
-	late  map[string]lateRow
-	order []string
 	found map[string][2]string // whose money it is
 }
 
-// lateRow is a row that is read once and written once in a transaction.
-type lateRow interface{ write(t *Tx) error }
+// get finds a row by its key, nil = there is none.
+func (t *Tx) get(name string, key ...any) (*row, error) {
+	tab := t.rows.tables[name]
+	for i := range key {
+		key[i] = plain(key[i])
+	}
+	b := make([]byte, 0, 96)
+	for _, k := range key {
+		b = appendKey(b, k)
+	}
+	return t.find(tab, b, key)
+}
 
-// row returns the late row of a key, which load makes the first time.
-func (t *Tx) row(key string, load func() (lateRow, error)) (lateRow, error) {
-	if r, ok := t.late[key]; ok {
+// find is get, of values that are plain.
+func (t *Tx) find(tab *table, b []byte, key []any) (*row, error) {
+	if r, ok := tab.cached(b); ok {
+		if r.gone {
+			return nil, nil
+		}
 		return r, nil
 	}
-	r, err := load()
+	if tab.known != nil && !tab.known.has(b) {
+		return nil, nil
+	}
+	v, since, err := t.read(tab, tab.load, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tab.name, err)
+	}
+	return t.rows.hold(tab, b, v, since), nil
+}
+
+func (t *Tx) read(tab *table, text string, args []any) (v []any, since int64, err error) {
+	s, err := t.stmt(text)
+	if err != nil {
+		return nil, 0, err
+	}
+	v = make([]any, len(tab.columns))
+	return v, since, s.QueryRow(args...).Scan(append(pointers(v), &since)...)
+}
+
+func pointers(v []any) []any {
+	out := make([]any, len(v), len(v)+1)
+	for i := range v {
+		out[i] = &v[i]
+	}
+	return out
+}
+
+// group lists the rows whose keys begin with some columns, in no order. The
+// table must be one of those that [groups] names.
+func (t *Tx) group(name string, begins ...any) ([]*row, error) {
+	tab := t.rows.tables[name]
+	for i := range begins {
+		begins[i] = plain(begins[i])
+	}
+	prefix := make([]byte, 0, 96)
+	for _, p := range begins {
+		prefix = appendKey(prefix, p)
+	}
+	var out []*row
+	listed := make(map[*row]bool)
+	add := func(r *row) {
+		if !r.gone && !listed[r] {
+			listed[r] = true
+			out = append(out, r)
+		}
+	}
+	if tab.known == nil || tab.known.has(prefix) {
+		stored, err := t.readGroup(tab, begins)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, r := range stored {
+			add(r)
+		}
+	}
+	for _, r := range tab.fresh[string(prefix)] {
+		add(r)
+	}
+	return out, nil
+}
+
+func (t *Tx) readGroup(tab *table, begins []any) (out []*row, err error) {
+	s, err := t.stmt(tab.loadGroup)
 	if err != nil {
 		return nil, err
 	}
-	t.late[key] = r
-	t.order = append(t.order, key)
-	return r, nil
+	rows, err := s.Query(begins...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for rows.Next() {
+		v, since := make([]any, len(tab.columns)), int64(0)
+		if err := rows.Scan(append(pointers(v), &since)...); err != nil {
+			return nil, err
+		}
+		key := tab.keyOf(v, len(tab.key))
+		r, ok := tab.cached(key)
+		if !ok {
+			r = t.rows.hold(tab, key, v, since)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// insert writes a row of a key that is not there yet.
+func (t *Tx) insert(name string, values ...any) error {
+	tab := t.rows.tables[name]
+	v := plainAll(values)
+	key := tab.keyOf(v, len(tab.key))
+	r, ok := tab.cached(key)
+	switch {
+	case !ok:
+		t.rows.begin(tab, key, v)
+	case r.gone:
+		r.fill(v)
+	default:
+		return fmt.Errorf("%s has a row of that key: %q", name, key)
+	}
+	return nil
+}
+
+// insertNew is insert, unless there is such a row.
+func (t *Tx) insertNew(name string, values ...any) error {
+	return t.place(name, values, func(*row, []any) {})
+}
+
+// put is insert, or gives the row of that key these values.
+func (t *Tx) put(name string, values ...any) error {
+	return t.place(name, values, func(r *row, v []any) { r.fill(v) })
+}
+
+// merge is insert, or gives some columns of the row of that key these values.
+func (t *Tx) merge(name string, columns []string, values ...any) error {
+	return t.place(name, values, func(r *row, v []any) {
+		for _, c := range columns {
+			r.set(c, v[r.table.at(c)])
+		}
+	})
+}
+
+func (t *Tx) place(name string, values []any, there func(r *row, v []any)) error {
+	tab := t.rows.tables[name]
+	v := plainAll(values)
+	b := tab.keyOf(v, len(tab.key))
+	r, err := t.find(tab, b, tab.keyValues(v, nil))
+	switch {
+	case err != nil:
+		return err
+	case r != nil:
+		there(r, v)
+		return nil
+	}
+	if gone, ok := tab.cached(b); ok {
+		gone.fill(v)
+		return nil
+	}
+	t.rows.begin(tab, b, v)
+	return nil
+}
+
+// update changes the row of a key, if there is one.
+func (t *Tx) update(name string, change func(r *row), key ...any) error {
+	r, err := t.get(name, key...)
+	if r != nil {
+		change(r)
+	}
+	return err
+}
+
+// remove deletes the row of a key, if there is one.
+func (t *Tx) remove(name string, key ...any) error {
+	return t.update(name, (*row).remove, key...)
+}
+
+func plainAll(values []any) []any {
+	for i := range values {
+		values[i] = plain(values[i])
+	}
+	return values
+}
+
+// query runs a question about the tables, with all that was written so far.
+func (t *Tx) query(text string, args ...any) (*sql.Rows, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	s, err := t.stmt(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.Query(args...)
+}
+
+// flush writes the rows that changed.
+func (t *Tx) flush() error {
+	for _, name := range t.rows.names {
+		tab := t.rows.tables[name]
+		if err := tab.flush(t, t.rows.every); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		tab.age(t.rows.kept)
+	}
+	t.rows.dirty = 0
+	return nil
+}
+
+// exec runs a statement.
+func (t *Tx) exec(text string, args ...any) error {
+	s, err := t.stmt(text)
+	if err != nil {
+		return err
+	}
+	_, err = s.Exec(args...)
+	return err
+}
+
+// commit makes what was written true.
+func (t *Tx) commit() error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return t.tx.Commit()
+}
+
+// rollback undoes what was written, unless it was committed.
+func (t *Tx) rollback() {
+	if t.tx.Rollback() == nil {
+		t.rows.reset()
+	}
 }
 
 // statements are prepared for a database. They are made between transactions,
@@ -45,7 +266,7 @@ func newStatements(db *sql.DB) *statements {
 }
 
 // begin opens a transaction.
-func (s *statements) begin() (*Tx, error) {
+func (s *statements) begin(x *rows) (*Tx, error) {
 	for _, text := range s.missing {
 		stmt, err := s.db.Prepare(text)
 		if err != nil {
@@ -58,7 +279,7 @@ func (s *statements) begin() (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tx{tx: tx, kept: s, ready: make(map[string]*sql.Stmt), late: make(map[string]lateRow), found: make(map[string][2]string)}, nil
+	return &Tx{tx: tx, rows: x, kept: s, ready: make(map[string]*sql.Stmt), found: make(map[string][2]string)}, nil
 }
 
 func (t *Tx) stmt(text string) (*sql.Stmt, error) {
@@ -77,43 +298,3 @@ func (t *Tx) stmt(text string) (*sql.Stmt, error) {
 	t.ready[text] = s
 	return s, nil
 }
-
-// Exec runs a statement that returns no rows.
-func (t *Tx) Exec(text string, args ...any) (sql.Result, error) {
-	s, err := t.stmt(text)
-	if err != nil {
-		return nil, err
-	}
-	return s.Exec(args...)
-}
-
-// Query runs a statement that returns rows.
-func (t *Tx) Query(text string, args ...any) (*sql.Rows, error) {
-	s, err := t.stmt(text)
-	if err != nil {
-		return nil, err
-	}
-	return s.Query(args...)
-}
-
-// QueryRow runs a statement that returns at most one row.
-func (t *Tx) QueryRow(text string, args ...any) *sql.Row {
-	s, err := t.stmt(text)
-	if err != nil {
-		return t.tx.QueryRow(text, args...) // which tells
-	}
-	return s.QueryRow(args...)
-}
-
-// Commit makes what was written true.
-func (t *Tx) Commit() error {
-	for _, key := range t.order {
-		if err := t.late[key].write(t); err != nil {
-			return err
-		}
-	}
-	return t.tx.Commit()
-}
-
-// Rollback undoes what was written; after Commit it does nothing.
-func (t *Tx) Rollback() error { return t.tx.Rollback() }

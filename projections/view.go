@@ -10,6 +10,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,15 +42,10 @@ type remembering interface {
 	View
 	fresh() remembering // one that has heard nothing
 	remember(r es.Recorded)
-	memories() any // what it remembers, as a pointer that encoding/json can write and read
 }
 
-// exec runs a statement. Times become whole microseconds since 1970 (0 when
-// unset), amounts their text.
-func exec(tx *Tx, query string, args ...any) error {
-	_, err := tx.Exec(query, values(args)...)
-	return err
-}
+// errNoRow says that a fact is about something that no fact began.
+var errNoRow = errors.New("what it is about is not there")
 
 func values(args []any) []any {
 	out := make([]any, len(args))
@@ -81,7 +77,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// moment scans what [exec] and stamp wrote for a time.
+// moment scans what [plain] and stamp wrote for a time.
 type moment struct{ t *time.Time }
 
 // Scan implements sql.Scanner.

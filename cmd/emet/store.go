@@ -12,6 +12,7 @@ import (
 	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/projections"
 )
 
 func newStoreCommand() *cobra.Command {
@@ -163,11 +164,10 @@ func runRebuild(cmd *cobra.Command, _ []string) error {
 		Position uint64 `json:"position"` // events it has seen
 	}
 	var out []rebuilt
-	for _, v := range l.Views() {
-		if err = v.Rebuild(cmd.Context()); err != nil {
-			break
+	if err = projections.Rebuild(cmd.Context(), l.Views()...); err == nil {
+		for _, v := range l.Views() {
+			out = append(out, rebuilt{v.Name(), uint64(v.Position())})
 		}
-		out = append(out, rebuilt{v.Name(), uint64(v.Position())})
 	}
 	if err = errors.Join(err, l.Close()); err != nil {
 		return explain(err)

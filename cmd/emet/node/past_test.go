@@ -49,9 +49,6 @@ func newPastWorld(t *testing.T, stages []int) *pastWorld {
 		t.Fatal(err)
 	}
 	w := &pastWorld{Ledger: l}
-	for _, v := range l.Views() {
-		v.CopyEvery(64)
-	}
 	world, err := storytest.NewWorld(t.Context(), l.Log)
 	if err == nil {
 		err = world.Deals(t.Context(), 0, len(stages), func(n int) storytest.Stage { return storytest.Stage(stages[n]) })
