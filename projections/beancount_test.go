@@ -79,7 +79,7 @@ func TestTheBooksBalanceAtEveryPosition(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	history(t, w.log, []int{int(storytest.Paid), int(storytest.Owing), int(storytest.Working), int(storytest.Refused), int(storytest.Paid)})
-	_, _, p, _ := openAll(t, w, projections.Memory, 0)
+	_, _, p, _ := openAll(t, w, projections.Memory)
 	rows, err := p.Postings(t.Context(), "", "", 0, 0)
 	must(t, err)
 	type purse struct {

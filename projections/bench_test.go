@@ -27,7 +27,7 @@ func manyEvents(b *testing.B) (*world, int) {
 func BenchmarkRebuild(b *testing.B) {
 	w, n := manyEvents(b)
 	dir := filepath.Join(b.TempDir(), "views")
-	m, a, p, node := openAll(b, w, dir, 0)
+	m, a, p, node := openAll(b, w, dir)
 	for _, d := range []*projections.DB{m.DB, a.DB, p.DB, node.DB} {
 		b.Run(d.Name(), func(b *testing.B) {
 			for b.Loop() {

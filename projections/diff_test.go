@@ -16,7 +16,7 @@ func TestWhatChangedBetweenTwoMoments(t *testing.T) {
 	history(t, w.log, []int{int(storytest.Paid)})
 	head, err := w.log.Store.Head(t.Context())
 	must(t, err)
-	m, a, p, n := openAll(t, w, projections.Memory, 0)
+	m, a, p, n := openAll(t, w, projections.Memory)
 	find := func(typ string) es.Position {
 		for e, err := range w.log.Store.ReadAll(t.Context(), 0, es.Forward, es.Filter{Types: []string{typ}}, 1) {
 			must(t, err)

@@ -90,6 +90,9 @@ func (d *DB) exchange(side *DB) error {
 // replace puts side in the place of d. Both locks are held.
 func (d *DB) replace(side *DB) error {
 	position := side.Position()
+	if d.write != nil && d.path != Memory {
+		_, _ = d.write.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`) // the old file is whole without its log until the new one is in its place
+	}
 	if err := d.close(); err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (d *DB) replace(side *DB) error {
 		if err := syncFile(side.path); err != nil {
 			return err
 		}
-		remove(d.path)
+		remove(d.path, besides...)
 		if err := os.Rename(side.path, d.path); err != nil {
 			return err
 		}
@@ -163,13 +166,20 @@ func (d *DB) Check(ctx context.Context) (same bool, err error) {
 	return have == want, err
 }
 
-// remove deletes a database with what SQLite keeps beside it.
-func remove(path string) {
+// besides are the ends of the names of what SQLite keeps beside a file.
+var besides = []string{"-wal", "-shm", "-journal"}
+
+// remove deletes a database with what SQLite keeps beside it, or only what
+// ends so.
+func remove(path string, ends ...string) {
 	if path == Memory {
 		return
 	}
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		os.Remove(path + suffix) //nolint:errcheck // it may not be there; opening will tell
+	if len(ends) == 0 {
+		ends = append([]string{""}, besides...)
+	}
+	for _, end := range ends {
+		os.Remove(path + end) //nolint:errcheck // it may not be there; opening will tell
 	}
 }
 

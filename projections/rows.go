@@ -15,8 +15,8 @@ import (
 
 const (
 	keptRows     = 512    // of a table in memory, while the log is followed
-	keptRowsBulk = 8192   // while many facts are folded at once
-	dirtyRows    = 32_768 // that are written at once then
+	keptRowsBulk = 2048   // while many facts are folded at once
+	dirtyRows    = 16_384 // that are written at once then
 )
 
 // rows are those rows of a database that were touched lately. Views change
@@ -45,6 +45,7 @@ type row struct {
 
 // version is a row that was another later.
 type version struct {
+	key          string
 	v            []any
 	since, until es.Position
 	stored       bool // and lacks its end only
@@ -96,7 +97,7 @@ func (x *rows) begin(t *table, key []byte, v []any) *row {
 func (r *row) change() {
 	x := r.of
 	if x.every && !r.gone && (r.stored || r.since != x.now) {
-		end := version{v: r.v, since: r.since, until: x.now, stored: r.stored}
+		end := version{key: r.key, v: r.v, since: r.since, until: x.now, stored: r.stored}
 		r.v = slices.Clone(r.v)
 		r.table.ended = append(r.table.ended, end)
 		r.stored = false
@@ -244,25 +245,27 @@ func newFilter() *filter {
 	return &filter{bits: make([]uint64, filterBits/64), seed: maphash.MakeSeed()}
 }
 
-func (f *filter) each(key []byte, do func(word, bit uint64) bool) bool {
-	h := maphash.Bytes(f.seed, key)
-	for range 4 {
-		i := h % filterBits
-		if !do(i/64, 1<<(i%64)) {
-			return false
-		}
+// spots are the bits of a key: a word and a mask each.
+func (f *filter) spots(h uint64) (out [4][2]uint64) {
+	for i := range out {
+		bit := h % filterBits
+		out[i] = [2]uint64{bit / 64, 1 << (bit % 64)}
 		h = h>>16 | h<<48
 	}
-	return true
+	return out
 }
 
-func (f *filter) add(key []byte) {
-	f.each(key, func(word, bit uint64) bool {
-		f.bits[word] |= bit
-		return true
-	})
+func (f *filter) add(key string) {
+	for _, s := range f.spots(maphash.String(f.seed, key)) {
+		f.bits[s[0]] |= s[1]
+	}
 }
 
 func (f *filter) has(key []byte) bool {
-	return f.each(key, func(word, bit uint64) bool { return f.bits[word]&bit != 0 })
+	for _, s := range f.spots(maphash.Bytes(f.seed, key)) {
+		if f.bits[s[0]]&s[1] == 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -23,7 +23,7 @@ func TestTheSchemaIsDocumented(t *testing.T) {
 	t.Parallel()
 	w, dir := newWorld(t), filepath.Join(t.TempDir(), "views")
 	wholeDeal(t, w)
-	openAll(t, w, dir, 0)
+	openAll(t, w, dir)
 	tables, err := projections.OpenTables(t.Context(), dir)
 	must(t, err)
 	defer tables.Close() //nolint:errcheck // opened for reading
@@ -69,7 +69,7 @@ func TestOnlyQuestionsAreAnswered(t *testing.T) {
 	t.Parallel()
 	w, dir := newWorld(t), filepath.Join(t.TempDir(), "views")
 	wholeDeal(t, w)
-	openAll(t, w, dir, 0)
+	openAll(t, w, dir)
 	tables, err := projections.OpenTables(t.Context(), dir)
 	must(t, err)
 	defer tables.Close() //nolint:errcheck // opened for reading

@@ -197,26 +197,29 @@ func (t *table) keyValues(v []any, args []any) []any {
 	return args
 }
 
+// written is a row, or a version of one, that is new to the file.
+type written struct {
+	key string
+	v   []any
+}
+
 // flush writes what changed. Rows go in the order of their keys, which keeps
 // the pages that are written few.
 func (t *table) flush(tx *Tx, every bool) error {
-	if err := t.flushEnded(tx); err != nil {
+	fresh, err := t.flushEnded(tx)
+	if err != nil {
 		return err
 	}
-	if len(t.dirty) == 0 {
-		return nil
-	}
-	slices.SortFunc(t.dirty, func(a, b *row) int { return strings.Compare(a.key, b.key) })
-	fresh := make([][]any, 0, len(t.dirty))
 	for _, r := range t.dirty {
 		r.queued = false
 		switch {
 		case !r.gone && !r.stored:
-			fresh = append(fresh, r.v)
+			v := r.v
 			if every {
-				fresh[len(fresh)-1] = r.versioned()
+				v = r.versioned()
 			}
-			t.know(r.v)
+			fresh = append(fresh, written{r.key, v})
+			t.know(r)
 			r.stored = true
 		case every || r.gone && !r.stored: // a version that is stored is as it was
 		case r.gone:
@@ -231,8 +234,10 @@ func (t *table) flush(tx *Tx, every bool) error {
 		}
 		r.changed = 0
 	}
+	clear(t.dirty)
 	t.dirty = t.dirty[:0]
 	clear(t.fresh)
+	slices.SortStableFunc(fresh, func(a, b written) int { return strings.Compare(a.key, b.key) })
 	return t.insertAll(tx, fresh)
 }
 
@@ -242,13 +247,13 @@ func (r *row) versioned() []any {
 }
 
 // know notes the key of a row that is written.
-func (t *table) know(v []any) {
+func (t *table) know(r *row) {
 	if t.known == nil {
 		return
 	}
-	t.known.add(t.keyOf(v, len(t.key)))
+	t.known.add(r.key)
 	if t.grouped >= 0 {
-		t.known.add(t.keyOf(v, t.grouped))
+		t.known.add(string(t.keyOf(r.v, t.grouped)))
 	}
 }
 
@@ -265,39 +270,39 @@ func (t *table) rewrite(tx *Tx, r *row) error {
 	return tx.exec(t.update(r.changed), t.keyValues(r.v, args)...)
 }
 
-// flushEnded writes versions that are over.
-func (t *table) flushEnded(tx *Tx) error {
-	var fresh [][]any
+// flushEnded writes the ends of versions that are over, and returns those that
+// are not in the file at all.
+func (t *table) flushEnded(tx *Tx) (fresh []written, err error) {
 	for _, e := range t.ended {
 		if e.stored {
 			args := append([]any{int64(e.until)}, t.keyValues(e.v, nil)...) //nolint:gosec // far below 2^63
 			if err := tx.exec(t.end, append(args, int64(e.since))...); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		v := append(slices.Clone(e.v), int64(e.since), int64(e.until)) //nolint:gosec // far below 2^63
-		fresh = append(fresh, v)
-		t.know(e.v)
+		fresh = append(fresh, written{e.key, v})
 	}
+	clear(t.ended)
 	t.ended = t.ended[:0]
-	return t.insertAll(tx, fresh)
+	return fresh, nil
 }
 
-func (t *table) insertAll(tx *Tx, all [][]any) error {
-	var args []any
+func (t *table) insertAll(tx *Tx, all []written) error {
+	args := make([]any, 0, many*(len(t.columns)+2))
 	for len(all) >= many {
 		args = args[:0]
-		for _, v := range all[:many] {
-			args = append(args, v...)
+		for _, w := range all[:many] {
+			args = append(args, w.v...)
 		}
 		if err := tx.exec(t.insertMany, args...); err != nil {
 			return err
 		}
 		all = all[many:]
 	}
-	for _, v := range all {
-		if err := tx.exec(t.insert, v...); err != nil {
+	for _, w := range all {
+		if err := tx.exec(t.insert, w.v...); err != nil {
 			return err
 		}
 	}
