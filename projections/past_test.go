@@ -192,3 +192,26 @@ func TestStoriesOfThePast(t *testing.T) {
 		t.Errorf("%v of %v", some, all)
 	}
 }
+
+func TestThePastStaysAsItWas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := openMarket(t, w, t.TempDir())
+	wholeDeal(t, w)
+	must(t, m.Fresh(t.Context()))
+	before, want := m.Position(), hash(t, m.DB)
+	w.say("agreement-R-"+deal, agreement.Terminated{AgreementID: deal, Side: r, Reason: "{}"})
+	past, err := m.AsOf(t.Context(), before)
+	must(t, err)
+	defer past.Close()
+	if got := hash(t, past.DB); got != want {
+		t.Error("the past differs from what was seen then")
+	}
+	list, err := past.Agreements(t.Context(), projections.AgreementFilter{Owner: alice})
+	if err != nil || list[0].State != "Approved" {
+		t.Errorf("%+v %v", list, err)
+	}
+	if _, ok, err := past.Proposal(t.Context(), r, "aa"); !ok || err != nil {
+		t.Errorf("no proposals in the past: %v", err)
+	}
+}

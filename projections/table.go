@@ -26,6 +26,7 @@ type table struct {
 	dirty      []*row
 	fresh      map[string][]*row // of dirty: those that are not in the file, by group
 	ended      []version
+	buffer     []byte
 	known      *filter // keys in the file; nil = ask it
 
 	load, loadGroup, insert, insertMany, remove, end string
@@ -181,13 +182,14 @@ func (t *table) at(column string) int {
 	return i
 }
 
-// keyOf is the key of a row with values v, or the first columns of it.
+// keyOf is the key of a row with values v, or the first columns of it. It is
+// good until the next call.
 func (t *table) keyOf(v []any, columns int) []byte {
-	b := make([]byte, 0, 96)
+	t.buffer = t.buffer[:0]
 	for _, i := range t.key[:columns] {
-		b = appendKey(b, v[i])
+		t.buffer = appendKey(t.buffer, v[i])
 	}
-	return b
+	return t.buffer
 }
 
 func (t *table) keyValues(v []any, args []any) []any {
@@ -206,6 +208,9 @@ type written struct {
 // flush writes what changed. Rows go in the order of their keys, which keeps
 // the pages that are written few.
 func (t *table) flush(tx *Tx, every bool) error {
+	if len(t.ended)+len(t.dirty) == 0 {
+		return nil
+	}
 	fresh, err := t.flushEnded(tx)
 	if err != nil {
 		return err
@@ -273,6 +278,7 @@ func (t *table) rewrite(tx *Tx, r *row) error {
 // flushEnded writes the ends of versions that are over, and returns those that
 // are not in the file at all.
 func (t *table) flushEnded(tx *Tx) (fresh []written, err error) {
+	fresh = make([]written, 0, len(t.ended)+len(t.dirty))
 	for _, e := range t.ended {
 		if e.stored {
 			args := append([]any{int64(e.until)}, t.keyValues(e.v, nil)...) //nolint:gosec // far below 2^63
