@@ -72,6 +72,14 @@ func (d *DB) CatchUpPast(ctx context.Context) error {
 	return d.versions.reach(ctx, d.Position())
 }
 
+// ForgetPast removes what answers about the past come from, so that it is made
+// anew. It is for who opened the group and let nobody Run it or ask.
+func (d *DB) ForgetPast() {
+	if v := d.versions; v != nil && !d.frozen {
+		remove(v.path)
+	}
+}
+
 // later brings the versions up to date soon.
 func (v *versions) later(at es.Position) {
 	if v == nil {

@@ -164,6 +164,9 @@ func runRebuild(cmd *cobra.Command, _ []string) error {
 		Position uint64 `json:"position"` // events it has seen
 	}
 	var out []rebuilt
+	for _, v := range l.Views() {
+		v.ForgetPast()
+	}
 	if err = projections.Rebuild(cmd.Context(), l.Views()...); err == nil {
 		for _, v := range l.Views() {
 			out = append(out, rebuilt{v.Name(), uint64(v.Position())})
