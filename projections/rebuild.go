@@ -101,6 +101,11 @@ func (d *DB) replace(side *DB) error {
 		d.rows = side.rows
 		side.write = nil // it is d's
 	} else {
+		// The file is in the mode in which it is opened: nothing is written to it
+		// after it took its place, so that a kill leaves nothing to be undone.
+		if _, err := side.write.Exec(`PRAGMA journal_mode = wal`); err != nil {
+			return err
+		}
 		if err := side.close(); err != nil {
 			return err
 		}
