@@ -94,6 +94,7 @@ func foldHot(ctx context.Context, b *bench, l *node.Ledger, _ int) error {
 		return err
 	}
 	runtime.GC()
+	defer node.InBulk()() // as emet replay does
 	begun, cpu := time.Now(), processTime()
 	streams, err := replay.Fold(ctx, l.Log)
 	if err != nil {
@@ -118,8 +119,11 @@ func rebuildAll(ctx context.Context, b *bench, l *node.Ledger, _ int) error {
 		return err
 	}
 	runtime.GC()
+	done := node.InBulk() // as emet store rebuild-views does
 	begun, cpu := time.Now(), processTime()
-	if err := projections.Rebuild(ctx, l.Views()...); err != nil {
+	err = projections.Rebuild(ctx, l.Views()...)
+	done()
+	if err != nil {
 		return err
 	}
 	b.say("store/rebuild_views_per_s", float64(head)/time.Since(begun).Seconds(), "events/s", fmt.Sprintf("cpu_us_per_event=%.2f", perEvent(processTime()-cpu, head)))

@@ -76,6 +76,7 @@ type decidedJSON struct {
 }
 
 func runReplay(cmd *cobra.Command, _ []string, r *node.Reading) error {
+	defer node.InBulk()()
 	begun := time.Now()
 	bar := newBar(cmd.ErrOrStderr(), "decisions ")
 	report, err := node.Replay(cmd.Context(), r.Log, bar.at)

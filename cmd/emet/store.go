@@ -164,6 +164,7 @@ func runRebuild(cmd *cobra.Command, _ []string) error {
 		Position uint64 `json:"position"` // events it has seen
 	}
 	var out []rebuilt
+	defer node.InBulk()()
 	for _, v := range l.Views() {
 		v.ForgetPast()
 	}
