@@ -71,6 +71,7 @@ var paymentFacts = []entry{
 	reg[payment.Disproved]("payment.disproved.v1"),
 	reg[payment.Finalised]("payment.finalised.v1"),
 	reg[payment.Reversed]("payment.reversed.v1"),
+	reg[payment.ProofKept]("payment.proof_kept.v1"),
 
 	reg[tx.Planned]("tx.planned.v1"),
 	reg[tx.SigningRequested]("tx.signing_requested.v1"),
@@ -84,6 +85,7 @@ var paymentFacts = []entry{
 	reg[tx.Reverted]("tx.reverted.v1"),
 	reg[tx.Superseded]("tx.superseded.v1"),
 	reg[tx.Orphaned]("tx.orphaned.v1"),
+	reg[tx.ProofKept]("tx.proof_kept.v1"),
 
 	reg[wallet.Opened]("wallet.opened.v1"),
 	reg[wallet.FundsObserved]("wallet.funds_observed.v1"),

@@ -169,7 +169,7 @@ func (d *demo) run(ctx context.Context, result io.Writer) (err error) {
 }
 
 // settle waits until all deals are billed, paid, and found paid by those who
-// are to have the money.
+// are to have the money, and can be proved without the chain.
 func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]rent.Deal, error) {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
@@ -186,6 +186,7 @@ func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]ren
 	if err := fleet.verified(ctx, deals); err != nil {
 		return nil, fmt.Errorf("a provider did not find its payment on the chain: %w", err)
 	}
+	fleet.proved(ctx)
 	return deals, nil
 }
 
@@ -359,7 +360,7 @@ func (d *demo) further(deal rent.Deal) (lines []string) {
 		{"why", "-d", requestor, cmp.Or(bill, agreement)},
 		{"money", "status", "-d", requestor},
 		{"store", "verify", "-d", requestor},
-		{"evidence", "create", "-d", requestor, agreement, "--no-chain", "-o", filepath.Join(d.dir, "deal.dossier")},
+		{"evidence", "create", "-d", requestor, agreement, "-o", filepath.Join(d.dir, "deal.dossier")},
 	} {
 		for i, w := range words {
 			words[i] = quoted(w)

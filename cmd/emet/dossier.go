@@ -39,7 +39,8 @@ func newEvidenceCreate() *cobra.Command {
 		Use: "create <agreement>", Short: "Put all that the log holds about a deal into one file", Args: cobra.ExactArgs(1),
 		Long: `create writes a dossier: the events of the deal, the proof that the signed log
 holds them, the other party's messages as they were signed, and the transfers
-with their proofs from the chain. Whoever gets the file needs nothing else to
+with their proofs, which the node kept when they were final; the chain is asked
+only where none is kept. Whoever gets the file needs nothing else to
 check it; the page index.html in it is for reading and printing.
 
 The proof does not need content that is withheld with --redact:
@@ -51,7 +52,7 @@ The proof does not need content that is withheld with --redact:
 	f.StringP("output", "o", "", "file to write (default <beginning of the id>.dossier), - = standard output")
 	f.String("side", "", "R or P, when this node is both parties")
 	f.StringSlice("redact", nil, "what to withhold")
-	f.Bool("no-chain", false, "ask no chain for proofs of payments")
+	f.Bool("no-chain", false, "ask no chain for proofs of payments that are not kept")
 	return cmd
 }
 
@@ -71,6 +72,7 @@ func runEvidenceCreate(cmd *cobra.Command, args []string, r *node.Reading, l *le
 		return usageError{fmt.Errorf("--side %q: want R or P", side)}
 	}
 	source := dossier.Source{Log: r.Log, Ledger: l, Entry: r.Store.Entry, EventKey: r.Secrets.Vault.EventKey}
+	source.Kept = r.Blobs.Open
 	source.Sign = ownerSigns(cmd.Context(), c, r, l)
 	if none, _ := f.GetBool("no-chain"); !none {
 		ask, done, err := node.Inclusion(chainURLs(c))

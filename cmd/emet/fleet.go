@@ -14,6 +14,7 @@ import (
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
 	"github.com/emet-node/emet/cmd/emet/keep"
+	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/cmd/emet/picture"
 )
 
@@ -182,6 +183,26 @@ func (f *fleet) verified(ctx context.Context, deals []rent.Deal) error {
 		}
 	}
 	return nil
+}
+
+// proofTime is how long the proofs of payments are awaited. They are for those
+// who look later, and a demo does not fail for them.
+const proofTime = 20 * time.Second
+
+// proved waits until the requestor keeps the proof of all that it paid: the
+// chain goes away with the demo.
+func (f *fleet) proved(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, proofTime)
+	defer stop()
+	for ctx.Err() == nil {
+		if n, err := node.Unproved(ctx, filepath.Join(f.dir, "requestor")); err == nil && n == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // stop ends all processes, the chain last, and waits for them. Exe-units whose

@@ -113,6 +113,8 @@ type world struct {
 	lies          cheats
 	prices        []string
 	transfer      *onchain.Inclusion
+	paidBy        string // the payment and its transaction
+	paidIn        string
 	total         money.Amount
 	acts          []string
 }
@@ -457,6 +459,7 @@ func (w *world) pay() {
 		amount.Sub(amount, big.NewInt(1))
 	}
 	tx := w.mine(to, amount)
+	w.paidBy, w.paidIn = id, tx
 	shares := []pay.Share{{AgreementID: w.id, Amount: w.total}}
 	if len(w.acts) > 0 && w.r.IntN(2) == 0 {
 		shares = []pay.Share{{ActivityID: w.acts[0], Amount: w.total}}
@@ -547,7 +550,9 @@ func (n *nodes) Put(_, v []byte) error { *n = append(*n, common.CopyBytes(v)); r
 func (n *nodes) Delete([]byte) error   { return nil }
 
 // build makes the owner's dossier.
-func (w *world) build(redact ...string) dossier.Built {
+func (w *world) build(redact ...string) dossier.Built { return w.buildFrom(w.source(), redact...) }
+
+func (w *world) source() dossier.Source {
 	src := dossier.Source{
 		Log: &es.Log{Store: w.log, Codec: lenient{registry}, Sealer: w.log}, Ledger: w.log, Entry: w.log.entry, EventKey: eventKey,
 		Sign: func(text []byte) ([]byte, error) { return w.own.log.Sign(nil, text, cryptoNone) },
@@ -555,6 +560,10 @@ func (w *world) build(redact ...string) dossier.Built {
 	if w.how.chain && w.transfer != nil {
 		src.Inclusion = func(context.Context, uint64, onchain.Hash) (*onchain.Inclusion, error) { return w.transfer, nil }
 	}
+	return src
+}
+
+func (w *world) buildFrom(src dossier.Source, redact ...string) dossier.Built {
 	b, err := dossier.Build(context.Background(), src, dossier.Wish{Agreement: w.id, Redact: redact})
 	if err != nil {
 		panic(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -33,8 +34,11 @@ type Source struct {
 	EventKey func(*es.Event) ([]byte, error)
 	// Sign signs with the key of the log; nil = nobody stands by the whole.
 	Sign func(text []byte) ([]byte, error)
-	// Inclusion asks a chain for the proof of a transaction; nil = no chain can
-	// be asked.
+	// Kept opens a proof that lies beside the log, by its address; nil = none
+	// can be read. The content is checked.
+	Kept func(blob string) (io.ReadCloser, error)
+	// Inclusion asks a chain for the proof of a transaction, where none is kept
+	// that is whole; nil = no chain can be asked.
 	Inclusion func(ctx context.Context, chainID uint64, tx onchain.Hash) (*onchain.Inclusion, error)
 }
 
@@ -64,7 +68,7 @@ func Build(ctx context.Context, src Source, w Wish) (Built, error) {
 	if err != nil {
 		return Built{}, err
 	}
-	b := &builder{Source: src, hide: hide, pool: map[es.Hash]int{}, streams: map[es.Stream]bool{}}
+	b := &builder{Source: src, hide: hide, pool: map[es.Hash]int{}, streams: map[es.Stream]bool{}, proofs: map[string]string{}}
 	if b.under, err = src.Ledger.Checkpoint(ctx); err != nil {
 		return Built{}, err
 	}
@@ -88,6 +92,7 @@ type builder struct {
 	out     Built
 	events  []es.Recorded
 	streams map[es.Stream]bool
+	proofs  map[string]string // blobs, by the hash of the transaction
 	pool    map[es.Hash]int
 	other   identity.NodeID
 }
@@ -125,6 +130,7 @@ func (b *builder) read(ctx context.Context, s es.Stream) error {
 		if err != nil {
 			return err
 		}
+		b.remember(r)
 		if uint64(r.Position) < b.under.Size {
 			b.events = append(b.events, r)
 		}
@@ -387,7 +393,7 @@ func (b *builder) sightings(ctx context.Context) error {
 	return nil
 }
 
-// transfers asks the chains for what was paid.
+// transfers proves what was paid.
 func (b *builder) transfers(ctx context.Context) error {
 	d := dealOf(factsOf(b.events), b.out.Side, b.out.Agreement)
 	for _, p := range d.payments {
@@ -417,17 +423,22 @@ func (b *builder) transfer(ctx context.Context, doc payment.Document) (Transfer,
 	if err != nil {
 		return Transfer{}, err
 	}
+	t, err := b.kept(profile.ChainID, hash)
+	if err == nil {
+		return t, nil
+	}
 	if b.Inclusion == nil {
-		return Transfer{}, errors.New("no chain can be asked")
+		return Transfer{}, fmt.Errorf("%w; no chain can be asked", err)
 	}
-	i, err := b.Inclusion(ctx, profile.ChainID, hash)
-	if err == nil && i == nil {
-		err = errors.New("no block holds it now")
+	i, failed := b.Inclusion(ctx, profile.ChainID, hash)
+	switch {
+	case failed != nil:
+		return Transfer{}, fmt.Errorf("%w; %w", err, failed)
+	case i == nil:
+		return Transfer{}, fmt.Errorf("%w; no block holds it now", err)
 	}
-	if err != nil {
-		return Transfer{}, err
-	}
-	return Transfer{Chain: i.ChainID, Header: i.Header, Index: i.Index, Receipt: i.Receipt, Transaction: i.Transaction}, nil
+	t = TransferOf(*i)
+	return t, t.isOf(profile.ChainID, hash)
 }
 
 // sign lets the owner stand by the dossier as a whole.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,9 +9,11 @@ import (
 
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/exeunit/wasm"
+	"github.com/emet-node/emet/adapters/ledger/dossier"
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/provider/agent"
 	"github.com/emet-node/emet/projections"
 )
@@ -67,6 +70,37 @@ func (n *Node) openTxs(ctx context.Context) ([]string, error) {
 
 func (n *Node) verifiedPayments(ctx context.Context) ([]string, error) {
 	return effects.OpenStreams(ctx, n.Store, "payment-P-", []string{"payment.verified.v1"}, []string{"payment.finalised.v1", "payment.reversed.v1"})
+}
+
+// Unproved is how many transactions of the log in a data directory are final
+// without a proof that is kept. It reads beside a node that runs.
+func Unproved(ctx context.Context, dir string) (int, error) {
+	r, err := ReadLog(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	ids, err := sentUnproved(ctx, r.Store)
+	return len(ids), err
+}
+
+// sentUnproved and receivedUnproved are final, without a proof that is kept.
+func sentUnproved(ctx context.Context, s es.Store) ([]string, error) {
+	return effects.OpenStreams(ctx, s, "tx-", []string{"tx.finalised.v1"}, []string{"tx.proof_kept.v1"})
+}
+
+func receivedUnproved(ctx context.Context, s es.Store) ([]string, error) {
+	return effects.OpenStreams(ctx, s, "payment-P-", []string{"payment.finalised.v1"}, []string{"payment.proof_kept.v1"})
+}
+
+// putProof keeps a proof of what everybody can read on a chain: unlike what
+// others sent, it is not sealed.
+func (n *Node) putProof(i onchain.Inclusion) (blob string, size int64, err error) {
+	b, err := dossier.TransferOf(i).Encode()
+	if err != nil {
+		return "", 0, err
+	}
+	return n.Blobs.Put(bytes.NewReader(b))
 }
 
 // openForBusiness sets up the identities that sell. Nothing that is as it was

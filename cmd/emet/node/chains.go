@@ -176,12 +176,14 @@ func Inclusion(urls map[string][]string) (ask func(context.Context, uint64, onch
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(ctx context.Context, id uint64, tx onchain.Hash) (*onchain.Inclusion, error) {
-		client, ok := c.byID[id]
-		if !ok {
-			_, err := c.Chain(id)
-			return nil, err
-		}
-		return client.Inclusion(ctx, tx)
-	}, c.Close, nil
+	return c.inclusion, c.Close, nil
+}
+
+func (c *chains) inclusion(ctx context.Context, id uint64, tx onchain.Hash) (*onchain.Inclusion, error) {
+	client, ok := c.byID[id]
+	if !ok {
+		_, err := c.Chain(id)
+		return nil, err
+	}
+	return client.Inclusion(ctx, tx)
 }

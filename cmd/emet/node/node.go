@@ -327,6 +327,11 @@ func (n *Node) Run(ctx context.Context) error {
 	run("offers", n.gossip.Run)
 	run("transactions", (&payments.Watcher{Effects: n.money, Open: n.openTxs, Every: n.look()}).Run)
 	run("payments", (&payments.FinalityWatcher{Effects: n.money, Verified: n.verifiedPayments, Every: n.look()}).Run)
+	run("proofs", (&payments.ProofKeeper{
+		Effects: n.money, Inclusion: n.chains.inclusion, Put: n.putProof, Every: n.look(),
+		Sent:     func(ctx context.Context) ([]string, error) { return sentUnproved(ctx, n.Store) },
+		Received: func(ctx context.Context) ([]string, error) { return receivedUnproved(ctx, n.Store) },
+	}).Run)
 	run("provider", n.openForBusiness)
 	run("delegations", n.presentAgain)
 	run("REST", n.serve)

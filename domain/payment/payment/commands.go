@@ -73,6 +73,15 @@ type Finalise struct{ BlockNumber uint64 }
 // may be made again.
 type Reverse struct{ Why string }
 
+// KeepProof says where the proof of the transfer of a final payment lies. It is
+// silence when the payment is not final, and when one is kept already; a proof
+// for another block is [ErrOtherBlock].
+type KeepProof struct {
+	Blob      string
+	BlockHash string
+	Size      int64
+}
+
 func (RequestSigning) paymentCommand()  {}
 func (SignAgain) paymentCommand()       {}
 func (AnswerSigning) paymentCommand()   {}
@@ -82,3 +91,4 @@ func (Claim) paymentCommand()           {}
 func (AnswerClaim) paymentCommand()     {}
 func (Finalise) paymentCommand()        {}
 func (Reverse) paymentCommand()         {}
+func (KeepProof) paymentCommand()       {}

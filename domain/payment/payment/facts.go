@@ -149,6 +149,20 @@ type Reversed struct {
 	Why       string          `json:"why"`
 }
 
+// ProofKept says that the proof of the transfer of a final payment lies beside
+// the log, under the SHA-256 of its bytes: whoever has it needs no node of the
+// chain.
+type ProofKept struct {
+	Blob        string          `json:"blob"` // 64 hexadecimal digits
+	BlockHash   string          `json:"blockHash"`
+	BlockNumber uint64          `json:"blockNumber"`
+	PayeeID     identity.NodeID `json:"payeeId"`
+	PaymentID   string          `json:"paymentId"`
+	Side        identity.Side   `json:"side"`
+	Size        int64           `json:"size"` // bytes
+	TxHash      string          `json:"txHash"`
+}
+
 func (SigningRequested) paymentEvent()  {}
 func (Signed) paymentEvent()            {}
 func (SigningFailed) paymentEvent()     {}
@@ -160,6 +174,7 @@ func (Verified) paymentEvent()          {}
 func (Disproved) paymentEvent()         {}
 func (Finalised) paymentEvent()         {}
 func (Reversed) paymentEvent()          {}
+func (ProofKept) paymentEvent()         {}
 
 // IsIntent is true: the signer must be asked.
 func (SigningRequested) IsIntent() bool { return true }

@@ -147,6 +147,14 @@ func TestTheChainDecides(t *testing.T) {
 	good.When(payment.AnswerClaim{Why: "late"}).Then(t)
 	final := good.After(t, payment.Finalise{BlockNumber: 9})
 	final.When(payment.Reverse{Why: "reorg"}).Then(t) // final is final
+	keep := payment.KeepProof{Blob: "ab", Size: 7}
+	good.When(keep).Then(t) // the block may go
+	final.When(payment.KeepProof{Blob: "ab", BlockHash: "b2"}).Refused(t, payment.ErrOtherBlock)
+	kept := final.After(t, keep)
+	kept.When(keep).Then(t)
+	if k := kept.State().Claim.Kept; k.Blob != "ab" || k.Size != 7 || k.PayeeID != payee {
+		t.Fatalf("%+v", k)
+	}
 	lost := good.After(t, payment.Reverse{Why: "reorg"})
 	if o := lost.When(claim(vector)); len(o.Facts) != 1 {
 		t.Fatal("a reversed payment cannot be claimed again")

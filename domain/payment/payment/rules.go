@@ -23,6 +23,7 @@ var (
 	ErrSigner       = errors.New("the payment is not signed by its payer")
 	ErrAddressee    = errors.New("the payment is for another node")
 	ErrNotCovered   = errors.New("the shares are more than the payment")
+	ErrOtherBlock   = errors.New("the proof is of another block")
 	ErrTooOften     = errors.New("the claim was disproved too often")
 )
 
@@ -63,8 +64,9 @@ const (
 type Received struct {
 	Phase   Phase
 	Claimed Claimed
-	Proof   Verified // when verified or finalised
-	Why     string   // it was disproved or reversed
+	Proof   Verified  // when verified or finalised
+	Why     string    // it was disproved or reversed
+	Kept    ProofKept // Blob "" = none
 }
 
 // Answered says whether the chain was looked at.
@@ -108,6 +110,8 @@ func evolve(s State, e Event) State {
 		s.Claim.Phase = PhaseFinalised
 	case Reversed:
 		s.Claim.Phase, s.Claim.Why = PhaseReversed, e.Why
+	case ProofKept:
+		s.Claim.Kept = e
 	}
 	return s
 }
@@ -150,6 +154,8 @@ func decide(s State, c Command) ([]Event, error) {
 			return nil, nil
 		}
 		return []Event{Reversed{PayeeID: s.Claim.Claimed.PayeeID, PaymentID: s.ID, Side: s.Side, Why: c.Why}}, nil
+	case KeepProof:
+		return keepProof(s, c)
 	}
 	return nil, es.ErrWrongCommand
 }
@@ -265,4 +271,18 @@ func logSum(logs []LogShare) money.Amount {
 		sum = sum.Add(l.Amount)
 	}
 	return sum
+}
+
+func keepProof(s State, c KeepProof) ([]Event, error) {
+	proof := s.Claim.Proof
+	switch {
+	case s.Claim.Phase != PhaseFinalised || s.Claim.Kept.Blob != "":
+		return nil, nil
+	case c.BlockHash != proof.BlockHash:
+		return nil, fmt.Errorf("%w: %s, the transfer is in %s", ErrOtherBlock, c.BlockHash, proof.BlockHash)
+	}
+	return []Event{ProofKept{
+		Blob: c.Blob, BlockHash: proof.BlockHash, BlockNumber: proof.BlockNumber, PayeeID: s.Claim.Claimed.PayeeID, PaymentID: s.ID,
+		Side: s.Side, Size: c.Size, TxHash: proof.TxHash,
+	}}, nil
 }

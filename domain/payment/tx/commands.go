@@ -76,6 +76,15 @@ type Supersede struct{ Why string }
 // Orphan says that the block of the inclusion left the chain.
 type Orphan struct{ BlockHash string }
 
+// KeepProof says where the proof of the final transaction lies. It is silence
+// for a nonce that paid nothing, and when one is kept already; a proof for
+// another block is [ErrOtherBlock].
+type KeepProof struct {
+	Blob      string
+	BlockHash string
+	Size      int64
+}
+
 func (Plan) txCommand()             {}
 func (RequestSigning) txCommand()   {}
 func (AnswerSigning) txCommand()    {}
@@ -85,3 +94,4 @@ func (Include) txCommand()          {}
 func (Finalise) txCommand()         {}
 func (Supersede) txCommand()        {}
 func (Orphan) txCommand()           {}
+func (KeepProof) txCommand()        {}

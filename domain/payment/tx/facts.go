@@ -186,6 +186,19 @@ type Orphaned struct {
 	OrderID   string `json:"orderId"`
 }
 
+// ProofKept says that the proof of a final transaction lies beside the log,
+// under the SHA-256 of its bytes: whoever has it needs no node of the chain.
+type ProofKept struct {
+	Address     string `json:"address"`
+	Blob        string `json:"blob"` // 64 hexadecimal digits
+	BlockHash   string `json:"blockHash"`
+	BlockNumber uint64 `json:"blockNumber"`
+	ChainID     uint64 `json:"chainId"`
+	Hash        string `json:"hash"`
+	Nonce       uint64 `json:"nonce"`
+	Size        int64  `json:"size"` // bytes
+}
+
 func (Planned) txEvent()            {}
 func (SigningRequested) txEvent()   {}
 func (Signed) txEvent()             {}
@@ -198,6 +211,7 @@ func (Finalised) txEvent()          {}
 func (Reverted) txEvent()           {}
 func (Superseded) txEvent()         {}
 func (Orphaned) txEvent()           {}
+func (ProofKept) txEvent()          {}
 
 // IsIntent is true: the signer must be asked.
 func (SigningRequested) IsIntent() bool { return true }

@@ -19,6 +19,7 @@ var (
 	ErrForeign      = errors.New("the transaction was not signed here")
 	ErrFinal        = errors.New("the nonce is used up")
 	ErrNotSigned    = errors.New("there is no signed transaction to send")
+	ErrOtherBlock   = errors.New("the proof is of another block")
 )
 
 // Accepted is the result of a broadcast that an endpoint took.
@@ -45,6 +46,7 @@ type State struct {
 	Versions  []Signed // all signed transactions, newest last
 	Inclusion Included // the current one; Hash "" = none
 	Trouble   SigningReason
+	Proof     ProofKept // Blob "" = none is kept
 
 	signing      bool     // open intents
 	broadcasting []string // hashes
@@ -105,6 +107,8 @@ func evolve(s State, e Event) State {
 		s.Phase = PhaseSuperseded // open intents are still answered
 	case Orphaned:
 		s.Phase, s.Inclusion = PhaseBroadcast, Included{}
+	case ProofKept:
+		s.Proof = e
 	}
 	return s
 }
@@ -140,6 +144,8 @@ func decide(s State, c Command) ([]Event, error) {
 		return []Event{Superseded{
 			Address: s.Plan.Address, BatchID: s.Plan.BatchID, ChainID: s.Plan.ChainID, Nonce: s.Plan.Nonce, OrderID: s.Plan.OrderID, Why: c.Why,
 		}}, nil
+	case KeepProof:
+		return keepProof(s, c)
 	case Orphan:
 		if s.Phase != PhaseIncluded || c.BlockHash != s.Inclusion.BlockHash {
 			return nil, nil
@@ -243,5 +249,18 @@ func finalise(s State, c Finalise) ([]Event, error) {
 	return []Event{Finalised{
 		Address: i.Address, BatchID: i.BatchID, BlockNumber: i.BlockNumber, ChainID: i.ChainID, Fee: i.Fee,
 		Hash: i.Hash, Nonce: i.Nonce, OrderID: i.OrderID,
+	}}, nil
+}
+
+func keepProof(s State, c KeepProof) ([]Event, error) {
+	i := s.Inclusion
+	switch {
+	case s.Phase != PhaseFinalised || s.Proof.Blob != "":
+		return nil, nil
+	case c.BlockHash != i.BlockHash:
+		return nil, fmt.Errorf("%w: %s, the transaction is in %s", ErrOtherBlock, c.BlockHash, i.BlockHash)
+	}
+	return []Event{ProofKept{
+		Address: i.Address, Blob: c.Blob, BlockHash: i.BlockHash, BlockNumber: i.BlockNumber, ChainID: i.ChainID, Hash: i.Hash, Nonce: i.Nonce, Size: c.Size,
 	}}, nil
 }

@@ -69,6 +69,22 @@ func TestATransactionIsWatchedUntilItIsFinal(t *testing.T) {
 	}
 }
 
+func TestTheProofOfAFinalTransactionIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	keep := tx.KeepProof{Blob: "ab", BlockHash: "b1", Size: 7}
+	s := sent(t).After(t, in("b1", "0x1", 1))
+	s.When(keep).Then(t) // the block may go
+	final := s.After(t, tx.Finalise{BlockHash: "b1"})
+	final.When(tx.KeepProof{Blob: "ab", BlockHash: "b2", Size: 7}).Refused(t, tx.ErrOtherBlock)
+	final.When(keep).Then(t, tx.ProofKept{Address: "0xbb", Blob: "ab", BlockHash: "b1", BlockNumber: 9, ChainID: 5, Hash: "0x1", Nonce: 3, Size: 7})
+	kept := final.After(t, keep)
+	kept.When(keep).Then(t)
+	if s := kept.State(); s.Phase != tx.PhaseFinalised || s.Proof.Blob != "ab" {
+		t.Fatalf("%+v", s)
+	}
+	sent(t).After(t, in("b1", "0x1", 0), tx.Finalise{BlockHash: "b1"}).When(keep).Then(t) // it paid nothing
+}
+
 func TestARevertedTransactionNeverPays(t *testing.T) {
 	t.Parallel()
 	s := sent(t).After(t, in("b1", "0x1", 0))
@@ -131,6 +147,7 @@ func TestAFinalNonceStaysFinal(t *testing.T) {
 				in(block, hash, 1), in(block, hash, 0),
 				tx.Finalise{BlockHash: block},
 				tx.Orphan{BlockHash: block},
+				tx.KeepProof{Blob: "ab", BlockHash: block, Size: 1},
 			}).Draw(t, "command")
 			was := s
 			facts, err := tx.Rules.Decide(s, cmd)

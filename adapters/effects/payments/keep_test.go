@@ -1,0 +1,242 @@
+package payments_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/adapters/effects/payments"
+	"github.com/emet-node/emet/adapters/store/memory"
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/payment/tx"
+	"github.com/emet-node/emet/eventschemas"
+)
+
+// archive is a node that keeps proofs, with a chain that may be gone.
+type archive struct {
+	t    *testing.T
+	l    *es.Log
+	k    *payments.ProofKeeper
+	mu   sync.Mutex
+	asks int
+	puts []string
+	// answer is what the chain tells at the nth time, from 1.
+	answer func(n int) (*onchain.Inclusion, error)
+	full   bool // the disk
+}
+
+const (
+	paidBy = "0x00000000000000000000000000000000000000b1"
+	paidTo = "0x00000000000000000000000000000000000000b2"
+)
+
+var (
+	header = []byte("a header")
+	block  = onchain.Keccak256(header).String()
+	hash   = "0x" + strings.Repeat("12", 32)
+	whole  = &onchain.Inclusion{ChainID: 560048, Header: header, Receipt: [][]byte{{1}}, Transaction: [][]byte{{2}}}
+)
+
+func (a *archive) ask(_ context.Context, chain uint64, tx onchain.Hash) (*onchain.Inclusion, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asks++
+	if chain != 560048 || tx.String() != hash {
+		a.t.Errorf("asked for %s of chain %d", tx, chain)
+	}
+	return a.answer(a.asks)
+}
+
+func (a *archive) put(i onchain.Inclusion) (string, int64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.full {
+		return "", 0, errors.New("the disk is full")
+	}
+	a.puts = append(a.puts, string(i.Header))
+	return strings.Repeat("ab", 32), 7, nil
+}
+
+func (a *archive) open(prefix, fact, kept string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		return effects.OpenStreams(ctx, a.l.Store, prefix, []string{fact}, []string{kept})
+	}
+}
+
+func newArchive(t *testing.T, answer func(n int) (*onchain.Inclusion, error)) *archive {
+	t.Helper()
+	l := &es.Log{Store: memory.New(), Codec: eventschemas.New()}
+	a := &archive{t: t, l: l, answer: answer}
+	a.k = &payments.ProofKeeper{
+		Effects: &payments.Effects{
+			Aggregates: payments.Aggregates{Log: l, Txs: es.NewAggregate(l, tx.Category, tx.Rules), Payments: es.NewAggregate(l, payment.Category, payment.Rules)},
+			Logger:     slog.New(slog.DiscardHandler),
+		},
+		Inclusion: a.ask, Put: a.put, Sent: a.open("tx-", "tx.finalised.v1", "tx.proof_kept.v1"),
+		Received: a.open("payment-P-", "payment.finalised.v1", "payment.proof_kept.v1"),
+	}
+	return a
+}
+
+// run keeps proofs for a while, as a process of its own would.
+func (a *archive) run(d time.Duration) {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), d)
+	defer cancel()
+	if err := a.k.Run(ctx); err != nil {
+		a.t.Error(err)
+	}
+}
+
+func do[C, E, S any](a *archive, agg *es.Aggregate[C, E, S], id string, commands ...C) {
+	a.t.Helper()
+	for i, c := range commands {
+		if _, err := agg.Do(a.t.Context(), id, c, es.Meta{Key: id + string(rune('a'+i)), Actor: es.ActorSaga, Grade: es.GradeSelf}); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+// send makes a transaction that is final.
+func (a *archive) send() string {
+	id := tx.StreamID(560048, paidBy, 0)
+	do(a, a.k.Txs, id, []tx.Command{
+		tx.Plan{Address: paidBy, ChainID: 560048, OwnerID: paidBy},
+		tx.RequestSigning{},
+		tx.AnswerSigning{Hash: hash, Raw: []byte{1}},
+		tx.RequestBroadcast{},
+		tx.AnswerBroadcast{Hash: hash, Result: tx.Accepted},
+		tx.Include{BlockHash: block, BlockNumber: 9, Hash: hash, Status: 1},
+		tx.Finalise{BlockHash: block},
+	}...)
+	return id
+}
+
+// receive makes a payment that is final.
+func (a *archive) receive() string {
+	a.t.Helper()
+	one := money.MustParse("1")
+	text, err := payment.Document{
+		Amount: one, PayeeAddr: paidTo, PayeeID: paidTo, PayerAddr: paidBy, PayerID: paidBy, PaymentID: strings.Repeat("0", 32),
+		Platform: "erc20-hoodi-tglm", Shares: []pay.Share{{AgreementID: "a", Amount: one}}, Timestamp: time.Now().UTC(), TxHash: hash,
+	}.Canonical()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	id := payment.ReceivedID(paidTo, strings.Repeat("0", 32))
+	do(a, a.k.Payments, id, []payment.Command{
+		payment.Claim{By: identity.Caller{Actor: es.ActorPeer, Node: paidBy}, Canonical: text, PayeeID: paidTo, Signature: make([]byte, 65), Signer: paidBy},
+		payment.AnswerClaim{BlockHash: block, BlockNumber: 9, Depth: 1, Logs: []payment.LogShare{{Amount: one}}},
+		payment.Finalise{BlockNumber: 9},
+	}...)
+	return id
+}
+
+// kept are the facts that say where a proof lies.
+func (a *archive) kept() (out []es.Recorded) {
+	a.t.Helper()
+	for r, err := range a.l.ReadAll(a.t.Context(), 0, es.Filter{Types: []string{"tx.proof_kept.v1", "payment.proof_kept.v1"}}) {
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func TestProofsOfBothSidesAreKeptOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArchive(t, func(int) (*onchain.Inclusion, error) { return whole, nil })
+		a.send() // found at the start
+		time.AfterFunc(time.Minute, func() { a.receive() })
+		a.run(time.Hour)
+		a.run(time.Hour)
+		kept := a.kept()
+		if len(kept) != 2 || a.asks != 2 || len(a.puts) != 2 {
+			t.Fatalf("%d are kept, %d asks, %d blobs", len(kept), a.asks, len(a.puts))
+		}
+		for i, want := range []string{"tx.finalised.v1", "payment.finalised.v1"} {
+			m := kept[i].Info
+			if cause, ok := causeOf(a, m.CausationID); !ok || cause.Type != want || m.Actor != es.ActorChain || m.Grade != es.GradeChainFinal {
+				t.Errorf("%s follows from %s: %+v", kept[i].Type, cause.Type, m)
+			}
+		}
+		sent, received := kept[0].Data.(tx.ProofKept), kept[1].Data.(payment.ProofKept)
+		if sent.Hash != hash || sent.BlockHash != block || sent.Size != 7 || received.TxHash != hash || received.BlockHash != block || received.Blob != sent.Blob {
+			t.Errorf("%+v, %+v", sent, received)
+		}
+	})
+}
+
+func causeOf(a *archive, id es.ID) (es.Recorded, bool) {
+	for r, err := range a.l.ReadAll(a.t.Context(), 0, es.Filter{}) {
+		if err == nil && r.ID == id {
+			return r, true
+		}
+	}
+	return es.Recorded{}, false
+}
+
+// A chain that says nothing, nonsense, or something of another block is asked
+// again, but not for ever; the next start tries anew.
+func TestAProofThatCannotBeHadIsTriedAgainAndGivenUp(t *testing.T) {
+	t.Parallel()
+	errDown := errors.New("down")
+	for name, wrong := range map[string]func() (*onchain.Inclusion, error){
+		"down":      func() (*onchain.Inclusion, error) { return nil, errDown },
+		"not there": func() (*onchain.Inclusion, error) { return nil, nil },
+		"elsewhere": func() (*onchain.Inclusion, error) { return &onchain.Inclusion{Header: []byte("another")}, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := newArchive(t, func(n int) (*onchain.Inclusion, error) {
+					if n <= 12 {
+						return wrong()
+					}
+					return whole, nil
+				})
+				a.send()
+				a.run(24 * time.Hour)
+				if a.asks != 10 || len(a.kept()) != 0 || len(a.puts) != 0 {
+					t.Fatalf("%d asks, %d kept, %d blobs", a.asks, len(a.kept()), len(a.puts))
+				}
+				a.run(time.Minute)
+				if a.asks != 13 || len(a.kept()) != 1 {
+					t.Fatalf("after the next start: %d asks, %d kept", a.asks, len(a.kept()))
+				}
+			})
+		})
+	}
+}
+
+// A disk that takes nothing for a while is no reason to give up.
+func TestAProofIsKeptAfterTheDiskWasFull(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArchive(t, func(int) (*onchain.Inclusion, error) { return whole, nil })
+		a.receive()
+		a.full = true
+		time.AfterFunc(10*time.Second, func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.full = false
+		})
+		a.run(time.Minute)
+		if len(a.kept()) != 1 || len(a.puts) != 1 || a.asks < 2 {
+			t.Fatalf("%d kept, %d blobs, %d asks", len(a.kept()), len(a.puts), a.asks)
+		}
+	})
+}
