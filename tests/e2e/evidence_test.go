@@ -95,6 +95,47 @@ func TestADealIsProvedToOthers(t *testing.T) {
 	emet(t, nil, append([]string{"evidence", "verify", broken}, trust...)...).shows(t, 6, "✗ container")
 	emet(t, nil, "evidence", "verify", files["requestor"], "--identity", d.provider).shows(t, 7, "nobody who was named")
 	emet(t, nil, "evidence", "verify", files["requestor"]).says(t, 2, "--identity")
+	m.provesWithoutTheChain(t, d, trust)
+}
+
+// provesWithoutTheChain ends the chain: each side kept the proof of the payment
+// when it was final, and needs nobody to make a dossier of it.
+func (m *market) provesWithoutTheChain(t *testing.T, d *deal, trust []string) {
+	t.Helper()
+	blobs := map[string]string{}
+	for name, typ := range map[string]string{"requestor": "tx.proof_kept.v1", "provider-0": "payment.proof_kept.v1"} {
+		eventually(t, 30*time.Second, name+" keeps the proof", func() bool { return len(written(t, filepath.Join(m.dir, name), typ)) == 1 })
+		kept, _ := written(t, filepath.Join(m.dir, name), typ)[0]["data"].(map[string]any)
+		blobs[name], _ = kept["blob"].(string)
+	}
+	if len(blobs["requestor"]) != 64 || blobs["requestor"] != blobs["provider-0"] {
+		t.Fatalf("the proofs of one transfer lie at %v", blobs)
+	}
+	m.chain.kill()
+	for name, blob := range blobs {
+		dir, file := filepath.Join(m.dir, name), filepath.Join(m.dir, name+".alone.dossier")
+		prove := func() result {
+			return emet(t, m.requestor.env, "evidence", "create", d.agreement, "-d", dir, "-o", file)
+		}
+		eventually(t, 30*time.Second, name+" can prove everything alone", func() bool {
+			return prove().code == 0 && emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).code == 0
+		})
+		emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).shows(t, 0, "27 proved, 0 disproved, 0 missing")
+
+		path := filepath.Join(dir, "store", "blobs", blob[:2], blob[2:4], blob)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(content)/2] ^= 1
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := prove(); r.code != 0 || !strings.Contains(r.stderr, "blob is damaged") {
+			t.Errorf("%s, of a damaged proof: %d %s", name, r.code, r.stderr)
+		}
+		emet(t, nil, append([]string{"evidence", "verify", file}, trust...)...).shows(t, 7, "– payment.chain", "0 disproved, 1 missing")
+	}
 }
 
 // publish lets the requestor's log grow.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"os"
@@ -158,6 +159,13 @@ func TestTheDemoSaysWhereToLookFurther(t *testing.T) {
 			t.Errorf("%s: %v, it does not say %q:\n%s", line, err, want[i], out)
 		}
 	}
+	made, file := written(t, filepath.Join(dir, "requestor"), "agreement.created.v1"), filepath.Join(dir, "deal.dossier")
+	if len(made) == 0 {
+		t.Fatal("there is no agreement")
+	}
+	terms, _ := made[0]["data"].(map[string]any)["terms"].(map[string]any)
+	emet(t, nil, "evidence", "verify", file, "--identity", fmt.Sprint(terms["requestor"]), "--identity", fmt.Sprint(terms["provider"])).
+		shows(t, 0, "✓ payment.chain")
 }
 
 // TestAKilledDemoLeavesNothing looks without another demo that would clean up.

@@ -20,6 +20,7 @@ import (
 // market is a chain, a requestor and providers, each a process that can be
 // started again where it was.
 type market struct {
+	chain     *process
 	dir       string
 	requestor *process
 	providers []*process
@@ -27,8 +28,8 @@ type market struct {
 
 func newMarket(t *testing.T, providers int, env ...string) *market {
 	t.Helper()
-	m := &market{dir: t.TempDir()}
 	c := chain(t, "hoodi")
+	m := &market{dir: t.TempDir(), chain: c}
 	env = append([]string{
 		"HOODI_GETH_ADDR=" + c.said["hoodi"], "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true",
 		"EMET_ACTIVITY_ORPHAN_AFTER=20s", "EMET_ACTIVITY_PROVIDER_LOST=3s", "EMET_STORE_SEGMENT_MIB=1",
