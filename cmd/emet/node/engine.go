@@ -73,7 +73,8 @@ func placeOf(dir, text string) (place, error) {
 	case text == "" || text == engineSegment:
 		p.Engine = engineSegment
 	case text == engineSQLite:
-		p.Engine, p.Path = engineSQLite, filepath.Join(dir, "store", "log.sqlite")
+		path = filepath.Join(dir, "store", "log.sqlite")
+		fallthrough
 	case isPath && path != "":
 		var err error
 		p.Engine = engineSQLite
