@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // Memory is the path of a database that lives in memory only.
@@ -181,7 +182,7 @@ func (d *DB) openScratch(path string) error {
 	if err := private(path); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(off)&_pragma=journal_mode(off)&_pragma=locking_mode(exclusive)&_pragma=cache_size(-65536)&_txlock=immediate")
+	db, err := sql.Open("sqlite", dsn.File(path, "_pragma=synchronous(off)", "_pragma=journal_mode(off)", "_pragma=locking_mode(exclusive)", "_pragma=cache_size(-65536)", "_txlock=immediate"))
 	if err != nil {
 		return err
 	}
@@ -210,12 +211,12 @@ func connect(path string) (write, read *sql.DB, err error) {
 	if err := private(path); err != nil {
 		return nil, nil, err
 	}
-	dsn := "file:" + path + "?" + pragmas + "&_pragma=journal_mode(wal)"
-	if write, err = sql.Open("sqlite", dsn); err != nil {
+	uri := dsn.File(path, pragmas, "_pragma=journal_mode(wal)")
+	if write, err = sql.Open("sqlite", uri); err != nil {
 		return nil, nil, err
 	}
 	write.SetMaxOpenConns(1)
-	if read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
+	if read, err = sql.Open("sqlite", uri+"&_pragma=query_only(1)"); err != nil {
 		write.Close() //nolint:errcheck // the first error counts
 		return nil, nil, err
 	}

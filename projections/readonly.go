@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // patience is how long a reader waits for the process that keeps the views.
@@ -43,7 +44,7 @@ func OpenReadOnly(ctx context.Context, name, path string, log *es.Log, views ...
 
 // openReading opens a file that somebody else may be writing.
 func openReading(path string) (*sql.DB, error) {
-	return sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(3000)&_pragma=temp_store(memory)")
+	return sql.Open("sqlite", dsn.File(path, "mode=ro", "_pragma=busy_timeout(3000)", "_pragma=temp_store(memory)"))
 }
 
 // reach waits until the tables have seen what is in the log now.

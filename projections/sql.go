@@ -5,13 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"modernc.org/sqlite"
+
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // Groups are the names of the view files, and of the schemas in which
@@ -59,8 +60,7 @@ func OpenTables(ctx context.Context, dir string) (t *Tables, err error) {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("view %s: %w", g, err)
 		}
-		uri := (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro"}).String()
-		if _, err := t.conn.ExecContext(ctx, `ATTACH ? AS `+g, uri); err != nil {
+		if _, err := t.conn.ExecContext(ctx, `ATTACH ? AS `+g, dsn.File(path, "mode=ro")); err != nil {
 			return nil, fmt.Errorf("view %s: %w", g, err)
 		}
 	}

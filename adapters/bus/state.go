@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	_ "modernc.org/sqlite" // the database
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // State remembers how far each webhook was told, and what was set aside. It
@@ -51,7 +51,7 @@ func OpenState(path string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_txlock=immediate")
+	db, err := sql.Open("sqlite", dsn.File(path, "_pragma=busy_timeout(10000)", "_pragma=journal_mode(wal)", "_pragma=synchronous(normal)", "_txlock=immediate"))
 	if err != nil {
 		return nil, err
 	}

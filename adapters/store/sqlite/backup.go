@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/emet-node/emet/adapters/store/archive"
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // fileName is what the file is called in a backup.
@@ -76,7 +76,7 @@ func snapshot(ctx context.Context, path, to string) error {
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", dsn.File(path, "_pragma=busy_timeout(5000)"))
 	if err != nil {
 		return err
 	}

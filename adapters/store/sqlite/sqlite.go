@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/emet-node/emet/adapters/store/leaf"
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/projections/dsn"
 )
 
 // Options of a store. The zero value is what a node runs with.
@@ -136,19 +136,18 @@ type table struct {
 var _ front.Table = (*table)(nil)
 
 func openTable(path string, readOnly bool) (*table, error) {
-	dsn := func(pragmas ...string) string {
-		v := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "cache_size(-16384)"}, pragmas...)}
-		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
+	uri := func(pragmas ...string) string {
+		return dsn.File(path, append([]string{"_pragma=busy_timeout(5000)", "_pragma=cache_size(-16384)"}, pragmas...)...)
 	}
 	t := &table{}
 	var err error
 	if !readOnly {
-		if t.write, err = sql.Open("sqlite", dsn("journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)")); err != nil {
+		if t.write, err = sql.Open("sqlite", uri("_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=wal_autocheckpoint(4000)")); err != nil {
 			return nil, err
 		}
 		t.write.SetMaxOpenConns(1)
 	}
-	t.read, err = sql.Open("sqlite", dsn("query_only(1)"))
+	t.read, err = sql.Open("sqlite", uri("_pragma=query_only(1)"))
 	return t, err
 }
 
