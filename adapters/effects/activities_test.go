@@ -433,7 +433,7 @@ func TestStrangersLearnNothingOfActivities(t *testing.T) {
 		_, err := mallory.Call(t.Context(), eve, bob, peer.CreateActivity{
 			AgreementID: p.alice.activity(identity.Requestor, id).AgreementID, RequestID: unique(), TimeoutMS: 1000,
 		})
-		if no, _ := refusal(err); no != peer.Forbidden {
+		if no, _ := refusal(err); no != peer.NotFound {
 			t.Errorf("%v", err)
 		}
 		if now, _ := p.bob.l.Store.Head(t.Context()); now != head {

@@ -64,14 +64,11 @@ func (in *Inbound) Answers() effects.Inbound {
 // create makes the activity and answers when its exe-unit is initialised.
 func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateActivity) (peer.Message, error) {
 	t, err := in.Terms(ctx, m.AgreementID)
-	if errors.Is(err, market.ErrNotFound) {
+	if errors.Is(err, market.ErrNotFound) || err == nil && t.Requestor != from.Node { // strangers do not learn which agreements there are
 		return nil, peer.Refuse(peer.NotFound, "agreement %s is not known here", m.AgreementID)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if t.Requestor != from.Node {
-		return nil, peer.Refuse(peer.Forbidden, "you are not the requestor of agreement %s", m.AgreementID)
 	}
 	id := activity.StreamID(identity.Provider, m.RequestID)
 	if err := in.make(ctx, from, t, m, id); err != nil {

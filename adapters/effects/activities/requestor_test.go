@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"reflect"
 	"testing"
 	"time"
 
@@ -106,5 +107,24 @@ func TestOnlyWhatIsNotThereIsNotFound(t *testing.T) {
 		if refused != (c.code != "") || refused && no.Code != c.code {
 			t.Errorf("%v is told as %v", c.err, err)
 		}
+	}
+}
+
+// Who asks for an activity under somebody else's agreement hears the same as
+// who asks under one that there is not: he cannot try out which there are.
+func TestAStrangerDoesNotLearnWhichAgreementsThereAre(t *testing.T) {
+	t.Parallel()
+	ask := func(terms activities.Terms, err error) *peer.Refusal {
+		in := &activities.Inbound{Units: &activities.Units{Terms: func(context.Context, string) (activities.Terms, error) { return terms, err }}}
+		_, err = in.Answers().HandleCall(t.Context(), peer.Caller{Node: "0xstranger"}, peer.CreateActivity{AgreementID: "a", RequestID: "r"})
+		no, refused := effects.RefusalOf(err)
+		if !refused {
+			t.Fatalf("not refused: %v", err)
+		}
+		return no
+	}
+	foreign, none := ask(activities.Terms{Requestor: "0xalice"}, nil), ask(activities.Terms{}, market.AgreementNotFound("a"))
+	if !reflect.DeepEqual(foreign, none) || none.Code != peer.NotFound {
+		t.Errorf("told %+v, where there is none %+v", foreign, none)
 	}
 }
