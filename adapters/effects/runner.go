@@ -216,7 +216,11 @@ func (r *Runner) relist(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list open intents: %w", err)
 	}
+	held := r.positions()
 	for _, p := range open {
+		if held[p] {
+			continue
+		}
 		for rec, err := range r.Log.ReadAll(ctx, p, es.Filter{}) {
 			if err != nil {
 				return err
@@ -226,6 +230,19 @@ func (r *Runner) relist(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// positions are those of the intents that wait here.
+func (r *Runner) positions() map[es.Position]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[es.Position]bool, len(r.known))
+	for _, q := range r.queues {
+		for _, rec := range q.waiting {
+			out[rec.Position] = true
+		}
+	}
+	return out
 }
 
 func (r *Runner) relistNowAndThen(ctx context.Context) {

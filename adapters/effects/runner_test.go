@@ -315,3 +315,40 @@ func TestAWakeDuringAnAttemptIsNotLost(t *testing.T) {
 		w.want("a", "{Name:x}", "{Name:x Text:ok}")
 	})
 }
+
+// An intent that stays open for long is not read and decoded each minute.
+func TestWhatIsKnownIsNotReadAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		const listed = 2 // by the listing of these tests itself
+		reads := new(countingCodec)
+		w.l.Codec = reads
+		w.ask("a", "x")
+		w.ask("b", "y")
+		_, stop := w.run(func(context.Context, effects.Attempt) (effects.Outcome, error) {
+			return effects.Outcome{}, &effects.RetryAfter{In: 24 * time.Hour, Err: errors.New("not now")}
+		})
+		defer stop()
+		time.Sleep(10 * time.Second)
+		begun := reads.n.Load()
+		time.Sleep(10 * time.Minute)
+		if got := reads.n.Load() - begun; got != 10*listed {
+			t.Errorf("%d facts were decoded in ten minutes, %d of them to list what is open", got, 10*listed)
+		}
+		w.ask("c", "z") // and what is new is still found
+		time.Sleep(time.Second)
+		if got := w.called(); len(got) != 3 || got[2] != "c/z#1" {
+			t.Errorf("calls %v", got)
+		}
+	})
+}
+
+// countingCodec counts what is decoded.
+type countingCodec struct {
+	codec
+	n atomic.Int64
+}
+
+func (c *countingCodec) Decode(typ string, data []byte) (any, error) {
+	c.n.Add(1)
+	return c.codec.Decode(typ, data)
+}
