@@ -321,18 +321,22 @@ func (x *examiner) usage() verdict {
 }
 
 // cost is the last price and the sum of the others times usage, in 10⁻¹⁸.
+// Usage below zero counts as zero, and no price may be below zero.
 func cost(prices, usage []json.Number) (*big.Int, bool) {
 	if len(usage) != 0 && len(usage) != len(prices)-1 {
 		return nil, false
 	}
 	sum, ok := decimal(prices[len(prices)-1].String())
+	ok = ok && sum.Sign() >= 0
 	for i := range usage {
 		p, ok1 := decimal(prices[i].String())
 		u, ok2 := decimal(usage[i].String())
-		if ok = ok && ok1 && ok2; !ok {
+		if ok = ok && ok1 && ok2 && p.Sign() >= 0; !ok {
 			return nil, false
 		}
-		sum.Add(sum, p.Mul(p, u))
+		if u.Sign() > 0 {
+			sum.Add(sum, p.Mul(p, u))
+		}
 	}
 	if !ok {
 		return nil, false

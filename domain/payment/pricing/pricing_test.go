@@ -48,9 +48,30 @@ func TestPricesMustFitTheUsage(t *testing.T) {
 		{{"1", "0"}, {"1e999999999"}},
 		{{"1", "0"}, {""}},
 		{{"1", "0"}, {"1/2"}},
+		{{"-1", "0"}, {"1"}},
+		{{"1", "-0.5"}, {"1"}},
+		{{"1", "-1e-18"}, nil},
 	} {
 		if got, err := pricing.Cost(c[0], c[1]); !errors.Is(err, pricing.ErrModel) {
 			t.Errorf("Cost(%v, %v) = %s, %v", c[0], c[1], got, err)
+		}
+	}
+}
+
+// The clock of an exe-unit was set back: its seconds are below zero.
+func TestUsageBelowZeroCostsNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		coeffs, usage []string
+		want          string
+	}{
+		{[]string{"1", "0"}, []string{"-3600"}, "0"},
+		{[]string{"1", "2", "0.5"}, []string{"-3600", "4"}, "8.5"}, // and takes nothing off the rest
+		{[]string{"1", "2", "0"}, []string{"-0.0", "1e-1"}, "0.2"},
+		{[]string{"-0", "-0.0"}, []string{"5"}, "0"}, // zero with a sign is zero
+	} {
+		if got, err := pricing.Cost(c.coeffs, c.usage); err != nil || got.String() != c.want {
+			t.Errorf("Cost(%v, %v) = %s, %v; want %s", c.coeffs, c.usage, got, err, c.want)
 		}
 	}
 }
