@@ -91,7 +91,7 @@ func asOfOf(r *http.Request) (string, error) {
 
 // travelled answers questions about the past as the node would have then.
 func (s *server) travelled(next http.Handler) http.Handler {
-	pasts := &pasts{open: s.openPast, perKey: s.Moments, byCount: make(map[es.Position]*pastHandler), order: lru.New()}
+	pasts := &pasts{open: s.openPast, turns: s.moments, byCount: make(map[es.Position]*pastHandler), order: lru.New()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, err := asOfOf(r)
 		if err == nil && text == "" {
@@ -169,17 +169,16 @@ func (s *server) openPast(ctx context.Context, m es.Moment) (http.Handler, func(
 		return nil, nil, err
 	}
 	deps.Moment = &m
-	then := &server{Config: s.Config, Deps: deps, guard: s.guard, tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}}
+	then := &server{Config: s.Config, Deps: deps, guard: s.guard, tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}, moments: s.moments}
 	return then.router(), done, nil
 }
 
 // pasts keeps the moments that were asked for last open.
 type pasts struct {
-	open   func(context.Context, es.Moment) (http.Handler, func(), error)
-	perKey int // opened in a minute, 0 = any number
+	open  func(context.Context, es.Moment) (http.Handler, func(), error)
+	turns *momentTurns
 
 	mu      sync.Mutex
-	opened  map[string][]time.Time // by key
 	byCount map[es.Position]*pastHandler
 	order   *lru.List // of *pastHandler, newest first
 }
@@ -199,7 +198,7 @@ func (p *pasts) get(ctx context.Context, m es.Moment) (http.Handler, func(), err
 	defer p.mu.Unlock()
 	h, ok := p.byCount[m.Count()]
 	if !ok {
-		if err := p.turn(keyOf(ctx).ID, time.Now()); err != nil {
+		if err := p.turns.turn(keyOf(ctx).ID, time.Now()); err != nil {
 			return nil, nil, err
 		}
 		handler, done, err := p.open(ctx, m)

@@ -152,6 +152,7 @@ func (t *tally) samples(ctx context.Context) ([]sampled, error) {
 // limitSamples tell of each limit what is used, what may be, and what was refused.
 func (s *server) limitSamples(ctx context.Context) []sampled {
 	limits := append(s.guard.limits(), s.feeds.limit(s.Feeds))
+	limits = append(limits, s.moments.limits(time.Now())...)
 	if s.Limits != nil {
 		limits = append(limits, s.Limits(ctx)...)
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -18,27 +19,59 @@ func (e *tooManyMoments) Error() string {
 	return fmt.Sprintf("one application key may have %d moments of the past opened in a minute, since each folds the log; those that are open can be asked on", e.limit)
 }
 
+// momentTurns bounds how many moments a key has opened in a minute.
+type momentTurns struct {
+	perKey int // 0 = any number
+
+	mu      sync.Mutex
+	opened  map[string][]time.Time // by key
+	refused int64
+}
+
 // turn lets a key have a moment opened at now, or says how long it has to wait.
-// Of those that it had opened longer ago nothing is kept.
-func (p *pasts) turn(key string, now time.Time) error {
-	if p.perKey == 0 {
+func (t *momentTurns) turn(key string, now time.Time) error {
+	if t.perKey == 0 {
 		return nil
 	}
-	for k, times := range p.opened {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(now)
+	times := t.opened[key]
+	if len(times) >= t.perKey {
+		t.refused++
+		return &tooManyMoments{t.perKey, momentsPer - now.Sub(times[0])}
+	}
+	if t.opened == nil {
+		t.opened = make(map[string][]time.Time)
+	}
+	t.opened[key] = append(times, now)
+	return nil
+}
+
+// forget keeps nothing of those that were opened more than a minute ago.
+func (t *momentTurns) forget(now time.Time) {
+	for k, times := range t.opened {
 		for len(times) > 0 && now.Sub(times[0]) >= momentsPer {
 			times = times[1:]
 		}
-		if p.opened[k] = times; len(times) == 0 {
-			delete(p.opened, k)
+		if t.opened[k] = times; len(times) == 0 {
+			delete(t.opened, k)
 		}
 	}
-	times := p.opened[key]
-	if len(times) >= p.perKey {
-		return &tooManyMoments{p.perKey, momentsPer - now.Sub(times[0])}
+}
+
+// limits are what the busiest key had opened in the last minute; none where
+// there is no limit.
+func (t *momentTurns) limits(now time.Time) []Limit {
+	if t.perKey == 0 {
+		return nil
 	}
-	if p.opened == nil {
-		p.opened = make(map[string][]time.Time)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(now)
+	most := 0
+	for _, times := range t.opened {
+		most = max(most, len(times))
 	}
-	p.opened[key] = append(times, now)
-	return nil
+	return []Limit{{Name: "rest_moments_of_a_key", Used: int64(most), Max: int64(t.perKey), Refused: t.refused}}
 }

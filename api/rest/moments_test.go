@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -47,5 +48,10 @@ func TestAKeyHasSomeMomentsOpenedInAMinute(t *testing.T) {
 	}
 	if got := asked("bob", 4); got.status != http.StatusOK || opened != 4 {
 		t.Errorf("another key: %d %s; %d were opened", got.status, got.body, opened)
+	}
+	_, told := scrape(t, srv.URL, "/metrics-api/v1/filtered/limit_rest_moments")
+	want := map[string]int{"limit_rest_moments_of_a_key_max": 3, "limit_rest_moments_of_a_key_refused_total": 1, "limit_rest_moments_of_a_key_used": 3}
+	if !maps.Equal(told, want) {
+		t.Errorf("the metrics tell %v, want %v", told, want)
 	}
 }

@@ -80,10 +80,11 @@ type Keys interface {
 type server struct {
 	Config
 	Deps
-	guard *guard
-	tally *tally
-	tries *turns // of requests with the same Idempotency-Key
-	feeds *feeds
+	guard   *guard
+	tally   *tally
+	tries   *turns // of requests with the same Idempotency-Key
+	feeds   *feeds
+	moments *momentTurns
 }
 
 // New makes the handler of all routes. Serve it with [HTTPServer].
@@ -95,7 +96,7 @@ func New(cfg Config, deps Deps) http.Handler {
 		cfg.PreflightAge = preflightAge
 	}
 	cfg.Feeds = cfg.Feeds.orUsual()
-	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}}
+	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}, moments: &momentTurns{perKey: cfg.Moments}}
 	inner := s.travelled(s.router())
 	if s.Moment != nil {
 		inner = s.still(s.router())
