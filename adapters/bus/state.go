@@ -74,6 +74,7 @@ type Status struct {
 	Failures  int       // attempts in a row that failed
 	Error     string    // of the last one
 	Failed    time.Time // when that was
+	Again     time.Time // the next attempt at what failed; zero = nothing waits for one
 	Aside     int       // facts that were set aside
 }
 
@@ -93,6 +94,13 @@ func (s *State) Status(ctx context.Context, h Hook) (Status, error) {
 		st.Next = es.Position(next)
 	}
 	st.Last, st.Failed = parseTime(last), parseTime(failed)
+	t, err := s.Trying(ctx, h.ID)
+	if err != nil {
+		return st, err
+	}
+	if t.Attempts > 0 && t.Position >= st.Next {
+		st.Again = t.Next
+	}
 	if err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM aside WHERE hook = ?`, h.ID).Scan(&st.Aside); err != nil {
 		return st, fmt.Errorf("state of webhook %s: %w", h.ID, err)
 	}

@@ -33,6 +33,9 @@ func TestARestartDoesNotBeginTheWaitingAnew(t *testing.T) {
 	if until := time.Until(first.Next); until < 50*time.Minute || until > 70*time.Minute || time.Since(first.Since) > time.Minute {
 		t.Errorf("%+v", first)
 	}
+	if st := o.status(h); !st.Again.Equal(first.Next) {
+		t.Errorf("it is tried again at %s, the state says %s", first.Next, st.Again)
+	}
 	stop()
 	<-ended
 
@@ -45,6 +48,9 @@ func TestARestartDoesNotBeginTheWaitingAnew(t *testing.T) {
 	o.eventually("it is set aside", func() bool { return o.status(h).Aside == 1 && o.status(h).Next == 1 })
 	if n := len(r.deliveries()); n != 2 {
 		t.Errorf("it was told %d times", n)
+	}
+	if st := o.status(h); !st.Again.IsZero() {
+		t.Errorf("what was set aside is tried again at %s", st.Again)
 	}
 }
 

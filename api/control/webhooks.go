@@ -44,7 +44,8 @@ type Webhook struct {
 	Failures   int       `json:"failures"`      // attempts in a row that failed
 	Error      string    `json:"error,omitzero"`
 	Failed     time.Time `json:"failed,omitzero"`
-	Poison     int       `json:"poison"` // facts that were set aside
+	Again      time.Time `json:"again,omitzero"` // the next attempt at what failed
+	Poison     int       `json:"poison"`         // facts that were set aside
 }
 
 // NewWebhook asks for a webhook. Patterns are exact, or beginnings when they

@@ -129,7 +129,7 @@ func runWebhookList(cmd *cobra.Command, _ []string, d control.Deps) error {
 		return err
 	}
 	l := listing{
-		header: []string{"ID", "URL", "Tells", "Next", "Behind", "Delivered", "Set aside", "Trouble"},
+		header: []string{"ID", "URL", "Tells", "Next", "Behind", "Delivered", "Set aside", "Next attempt", "Trouble"},
 		empty:  "There are no webhooks; emet webhook add URL makes one.",
 	}
 	for _, w := range all {
@@ -138,7 +138,7 @@ func runWebhookList(cmd *cobra.Command, _ []string, d control.Deps) error {
 			trouble = fmt.Sprintf("%d×, last %s: %s", w.Failures, when(w.Failed), w.Error)
 		}
 		l.add(w, w.ID, short(w.URL, 48), short(wants(w), 32), strconv.FormatUint(w.Next, 10), strconv.FormatUint(w.Behind, 10),
-			strconv.FormatInt(w.Delivered, 10), strconv.Itoa(w.Poison), trouble)
+			strconv.FormatInt(w.Delivered, 10), strconv.Itoa(w.Poison), when(w.Again), trouble)
 	}
 	return l.print(cmd)
 }

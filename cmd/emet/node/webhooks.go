@@ -93,7 +93,7 @@ func (o *Operator) webhook(ctx context.Context, h bus.Hook) (control.Webhook, er
 	return control.Webhook{
 		ID: h.ID, URL: h.URL, Types: list(h.Filter.Types), Streams: list(h.Filter.Streams), Categories: list(h.Filter.Categories),
 		Identity: h.Filter.Identity, Created: h.Created, Next: uint64(st.Next), Behind: uint64(max(head, st.Next) - st.Next),
-		Delivered: st.Delivered, Last: st.Last, Failures: st.Failures, Error: st.Error, Failed: st.Failed, Poison: st.Aside,
+		Delivered: st.Delivered, Last: st.Last, Failures: st.Failures, Error: st.Error, Failed: st.Failed, Again: st.Again, Poison: st.Aside,
 	}, err
 }
 
