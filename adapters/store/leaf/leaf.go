@@ -123,11 +123,21 @@ func (t *Edge) Root() es.Hash {
 }
 
 func node(l, r es.Hash) es.Hash {
-	return sha256.Sum256(append(append([]byte{1}, l[:]...), r[:]...))
+	var b [65]byte
+	b[0] = 1
+	copy(b[1:], l[:])
+	copy(b[33:], r[:])
+	return sha256.Sum256(b[:])
 }
 
 // Roots are the roots of the perfect subtrees, largest first.
 func (t *Edge) Roots() []es.Hash { return append([]es.Hash(nil), t.roots...) }
+
+// Clone is a copy that grows by itself.
+func (t *Edge) Clone() Edge { return Edge{t.Size, t.Roots()} }
+
+// Set makes t a copy of another one, in the memory that t has.
+func (t *Edge) Set(other *Edge) { t.Size, t.roots = other.Size, append(t.roots[:0], other.roots...) }
 
 // EdgeOf is the edge of a tree of that size; ok is false when the roots cannot be its.
 func EdgeOf(size uint64, roots []es.Hash) (e Edge, ok bool) {

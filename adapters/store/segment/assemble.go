@@ -53,7 +53,7 @@ func (a *assembly) fits(f frame) (leaves []es.Hash, empty int, ok bool) {
 
 func (a *assembly) add(f frame, leaves []es.Hash) {
 	for _, leaf := range leaves {
-		a.tree.add(leaf)
+		a.tree.Add(leaf)
 	}
 	a.next, a.chain = f.First+es.Position(f.Count), f.Chain
 }

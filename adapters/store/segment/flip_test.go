@@ -326,10 +326,10 @@ func TestHarmToFilesIsDetectedOrHarmless(t *testing.T) {
 	s := openOn(t, disk, nil)
 	want := history(t, s)
 	var prefix tree
-	roots := []es.Hash{prefix.root()} // by number of events
+	roots := []es.Hash{prefix.Root()} // by number of events
 	for _, e := range readAll(t, s) {
-		prefix.add(e.Leaf)
-		roots = append(roots, prefix.root())
+		prefix.Add(e.Leaf)
+		roots = append(roots, prefix.Root())
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

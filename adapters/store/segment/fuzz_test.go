@@ -45,7 +45,7 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = x.tree.root()
+		_ = x.tree.Root()
 		var near page
 		for _, name := range []es.Stream{"s-0", "s-1", "other"} {
 			r, err := x.stream(&key{name: name}, noEnd)

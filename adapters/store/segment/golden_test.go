@@ -58,10 +58,10 @@ func TestGoldenStoreGoesOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			old.add(h)
+			old.Add(h)
 		}
-		if old.root().String() != goldenRoot {
-			t.Errorf("round %d: the old events have the root %s", round, old.root())
+		if old.Root().String() != goldenRoot {
+			t.Errorf("round %d: the old events have the root %s", round, old.Root())
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

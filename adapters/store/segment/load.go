@@ -105,7 +105,7 @@ func (l *loaded) indexed(s *file, next header) bool {
 	x, err := l.index.openIndex(s)
 	if err == nil {
 		switch {
-		case x.First+es.Position(x.events) != next.First, x.chain != next.Chain, x.tree.root() != next.Root, x.end > s.size:
+		case x.First+es.Position(x.events) != next.First, x.chain != next.Chain, x.tree.Root() != next.Root, x.end > s.size:
 			err = fmt.Errorf("%w: it does not lead to the next segment", errIndex)
 			_ = x.close() // it was for reading
 		}
@@ -247,7 +247,7 @@ func (l *loaded) rehome(size int64, created int64) error {
 			base, cut = w.clone(), c.off
 		}
 	}
-	h := header{LogID: l.logID, First: base.next, Salt: newSalt(), Chain: base.chain, Root: base.tree.root(), Created: created}
+	h := header{LogID: l.logID, First: base.next, Salt: newSalt(), Chain: base.chain, Root: base.tree.Root(), Created: created}
 	if err := l.copyFrames(old, cut, h, size); err != nil {
 		return err
 	}

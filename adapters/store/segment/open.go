@@ -203,7 +203,7 @@ func identify(dir string, o Options) ([16]byte, error) {
 		return id, err
 	}
 	var empty tree
-	h := header{LogID: id, Salt: newSalt(), Root: empty.root(), Created: o.Now().UnixNano()}
+	h := header{LogID: id, Salt: newSalt(), Root: empty.Root(), Created: o.Now().UnixNano()}
 	_, err = publish(o.FS, dir, f, size, h)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return id, err

@@ -80,7 +80,7 @@ type building struct {
 }
 
 func (r *repairer) anew(a *assembly, now time.Time) *building {
-	h := header{LogID: r.logID, First: a.next, Salt: newSalt(), Chain: a.chain, Root: a.tree.root(), Created: now.UnixNano()}
+	h := header{LogID: r.logID, First: a.next, Salt: newSalt(), Chain: a.chain, Root: a.tree.Root(), Created: now.UnixNano()}
 	return &building{header: h, b: h.encode(), next: h.First, chain: a.chain}
 }
 

@@ -152,7 +152,7 @@ func (r *repairer) look() error {
 	if err != nil {
 		return err
 	}
-	r.plan.Events, r.plan.Root = a.tree.size, a.tree.root()
+	r.plan.Events, r.plan.Root = a.tree.Size, a.tree.Root()
 	if err := r.miss(a, mine); err != nil || len(r.plan.Lost) > 0 {
 		return err
 	}
@@ -258,7 +258,7 @@ func (r *repairer) enter(k int, a *assembly, mine *frames) (step, error) {
 	if s.head && s.file != nil {
 		if empty, ok := a.reaches(s.file.Chain); ok {
 			out.empty, a.chain = empty, s.file.Chain
-			out.fits = s.file.Root == a.tree.root()
+			out.fits = s.file.Root == a.tree.Root()
 			return out, nil
 		}
 	}

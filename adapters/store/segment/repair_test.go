@@ -266,13 +266,13 @@ func rootsOf(t testing.TB, dir string) []es.Hash {
 	}
 	defer s.Close() //nolint:errcheck // in a test
 	var grown tree
-	out := []es.Hash{grown.root()}
+	out := []es.Hash{grown.Root()}
 	for e, err := range s.ReadAll(t.Context(), 0, es.Forward, es.Filter{}, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		grown.add(e.Leaf)
-		out = append(out, grown.root())
+		grown.Add(e.Leaf)
+		out = append(out, grown.Root())
 	}
 	return out
 }

@@ -71,7 +71,7 @@ func (s *Store) roll(old *file, size int64) error {
 		}
 	}
 	size = got
-	h := header{LogID: s.logID, First: s.next, Salt: newSalt(), Chain: s.chain, Root: s.grown.root(), Created: s.options.Now().UnixNano()}
+	h := header{LogID: s.logID, First: s.next, Salt: newSalt(), Chain: s.chain, Root: s.grown.Root(), Created: s.options.Now().UnixNano()}
 	next, err := publish(s.options.FS, s.dir, f, size, h)
 	if err != nil {
 		_ = f.Close()
@@ -80,7 +80,7 @@ func (s *Store) roll(old *file, size int64) error {
 	}
 	old.sum = summary{
 		header: old.header, events: uint64(s.next - old.First), end: s.off, recorded: s.clock.Last().UnixNano(),
-		chain: s.chain, tree: s.grown.clone(),
+		chain: s.chain, tree: s.grown.Clone(),
 	}
 	next.setTable(newMemTable())
 	s.index.add(next)

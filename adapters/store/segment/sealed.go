@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/emet-node/emet/adapters/store/leaf"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -84,7 +85,8 @@ func (s *summary) encode() []byte {
 	b := make([]byte, indexHead, pageBytes)
 	copy(b, indexMagic)
 	le.PutUint16(b[8:], indexVersion)
-	le.PutUint32(b[12:], uint32(len(s.tree.edge)))
+	edge := s.tree.Roots()
+	le.PutUint32(b[12:], uint32(len(edge)))
 	copy(b[16:], s.LogID[:])
 	le.PutUint64(b[32:], uint64(s.First))
 	copy(b[40:], s.Salt[:])
@@ -92,8 +94,8 @@ func (s *summary) encode() []byte {
 		le.PutUint64(b[56+8*i:], n)
 	}
 	copy(b[96:], s.chain[:])
-	for i := range s.tree.edge {
-		b = append(b, s.tree.edge[i][:]...)
+	for i := range edge {
+		b = append(b, edge[i][:]...)
 	}
 	return b
 }
@@ -117,9 +119,13 @@ func decodeSummary(b []byte, h header) (s summary, err error) {
 	if s.events > math.MaxUint32 || s.frames > s.events || s.streams > s.events {
 		return s, bad("it counts more than a segment can hold")
 	}
-	s.tree.size = uint64(h.First) + s.events
-	for i := range edge {
-		s.tree.edge = append(s.tree.edge, es.Hash(b[indexHead+32*i:]))
+	roots := make([]es.Hash, edge)
+	for i := range roots {
+		roots[i] = es.Hash(b[indexHead+32*i:])
+	}
+	var fits bool
+	if s.tree, fits = leaf.EdgeOf(uint64(h.First)+s.events, roots); !fits {
+		return s, bad("its tree has the edge of another size")
 	}
 	return s, nil
 }

@@ -45,7 +45,7 @@ type failure struct{ err error }
 var _ es.Store = (*Store)(nil)
 
 func start(l *loaded, lock io.Closer, o Options) *Store {
-	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.clone(), stop: make(chan struct{})}
+	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.Clone(), stop: make(chan struct{})}
 	s.queue.wake = make(chan struct{}, 1)
 	s.writer = writer{
 		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
@@ -78,7 +78,7 @@ func (s *Store) LogID() [16]byte { return s.logID }
 func (s *Store) Root() (size uint64, root es.Hash) {
 	s.treeMu.Lock()
 	defer s.treeMu.Unlock()
-	return s.tree.size, s.tree.root()
+	return s.tree.Size, s.tree.Root()
 }
 
 // Durable is what may be seen.

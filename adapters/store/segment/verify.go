@@ -57,7 +57,7 @@ func VerifyFS(files vfs.FS, dir string) (Report, error) {
 	}
 	v.report.Events = uint64(v.walk.next)
 	if len(v.report.Damage) == 0 {
-		v.report.Root = v.walk.tree.root()
+		v.report.Root = v.walk.tree.Root()
 	}
 	return v.report, nil
 }

@@ -28,7 +28,7 @@ type walk struct {
 
 func (w *walk) clone() walk {
 	c := *w
-	c.tree, c.leaves, c.table = w.tree.clone(), nil, nil
+	c.tree, c.leaves, c.table = w.tree.Clone(), nil, nil
 	return c
 }
 
@@ -39,7 +39,7 @@ func (w *walk) enter(h header) error {
 		return fmt.Errorf("segment begins at position %d, want %d", h.First, w.next)
 	case h.Chain != w.chain:
 		return errors.New("segment does not continue the chain of the one before")
-	case h.Root != w.tree.root():
+	case h.Root != w.tree.Root():
 		return errors.New("segment names another tree root than the events before make")
 	}
 	w.begin(h.First)
@@ -104,7 +104,7 @@ func (w *walk) event(e *stored, at place) error {
 	at.rel = uint32(e.position - w.first)
 	w.table.put(l, e.id, at, leaf)
 	w.leaves = append(w.leaves, leaf)
-	w.tree.add(leaf)
+	w.tree.Add(leaf)
 	w.recorded = e.recorded
 	w.next++
 	return nil
@@ -130,12 +130,12 @@ func (w *walk) line(e *stored) (*line, error) {
 
 // summary is what the index of a segment says about its end.
 func (w *walk) summary(h header, end int64) summary {
-	return summary{header: h, events: uint64(w.next - h.First), end: end, recorded: w.recorded, chain: w.chain, tree: w.tree.clone()}
+	return summary{header: h, events: uint64(w.next - h.First), end: end, recorded: w.recorded, chain: w.chain, tree: w.tree.Clone()}
 }
 
 // resume goes on where an index says that a segment ends.
 func (w *walk) resume(s *summary) {
-	w.next, w.chain, w.tree, w.recorded = s.First+es.Position(s.events), s.chain, s.tree.clone(), s.recorded
+	w.next, w.chain, w.tree, w.recorded = s.First+es.Position(s.events), s.chain, s.tree.Clone(), s.recorded
 	w.watermark = max(w.watermark, w.next)
 }
 
@@ -146,7 +146,7 @@ func (w *walk) follow(f frame) error {
 		return err
 	}
 	for _, leaf := range leaves {
-		w.tree.add(leaf)
+		w.tree.Add(leaf)
 	}
 	w.chain = link(w.chain, leaves)
 	w.next += es.Position(f.Count)

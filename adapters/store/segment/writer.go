@@ -212,7 +212,7 @@ func (s *Store) encode(r *request) {
 	}
 	m.mu.Unlock()
 	for i := range s.leaves {
-		s.grown.add(s.leaves[i])
+		s.grown.Add(s.leaves[i])
 	}
 	s.chain = link(s.chain, s.leaves)
 	f.Chain = s.chain
@@ -233,7 +233,7 @@ func (s *Store) add(body []byte, segment *file, f frame) {
 func (s *Store) take() {
 	b := s.batch
 	b.segment, b.next = s.index.last(), s.next
-	b.tree.size, b.tree.edge = s.grown.size, append(b.tree.edge[:0], s.grown.edge...)
+	b.tree.Set(&s.grown)
 	s.batch, s.flight = s.flight, b
 	s.batch.begin(b)
 }
