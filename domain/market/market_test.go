@@ -97,9 +97,12 @@ func TestReasons(t *testing.T) {
 	if got := market.ForeignReason("broken\xff"); got != `{"message":"broken`+"\uFFFD"+`"}` {
 		t.Errorf("%q", got)
 	}
-	r := market.Reason("m", market.KeyFinal, true)
-	if !market.IsFinal(r) || market.Message(r) != "m" || market.IsFinal(market.Reason("m")) {
-		t.Error(r)
+	for got, want := range map[string]string{
+		market.Reason("m", market.KeyFinal, true): `{"golem.proposal.rejection.is-final":true,"message":"m"}`, market.Reason("m"): `{"message":"m"}`,
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 

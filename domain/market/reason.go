@@ -66,21 +66,6 @@ const (
 	KeyRequestorCode = "golem.requestor.code"
 )
 
-// Message is the message of a reason.
-func Message(reason string) string {
-	var r struct {
-		Message string `json:"message"`
-	}
-	_ = json.Unmarshal([]byte(reason), &r) // a text that is no reason has no message
-	return r.Message
-}
-
-// IsFinal says whether the rejection with this reason closes the door.
-func IsFinal(reason string) bool {
-	var m map[string]json.RawMessage
-	return json.Unmarshal([]byte(reason), &m) == nil && string(m[KeyFinal]) == "true"
-}
-
 // clip shortens s to at most n bytes without breaking a character.
 func clip(s string, n int) string {
 	if len(s) <= n {

@@ -198,7 +198,7 @@ func TestSilenceIsNotAbsence(t *testing.T) {
 
 func TestWhatNodesSayAboutTransactions(t *testing.T) {
 	t.Parallel()
-	u, err := evm.BuildTransfer(network(t, "hoodi"), one, []onchain.Payment{{To: receiver, Amount: glm}}, 7, 80_000, onchain.Fees{MaxFee: 2, Tip: 1})
+	u, err := buildTransfer(network(t, "hoodi"), one, []onchain.Payment{{To: receiver, Amount: glm}}, 7, 80_000, onchain.Fees{MaxFee: 2, Tip: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestATokenThatIsNotGLMIsRefused(t *testing.T) {
 
 func transferOn(t *testing.T, name string) evm.Unsigned {
 	t.Helper()
-	u, err := evm.BuildTransfer(network(t, name), one, []onchain.Payment{{To: receiver, Amount: glm}}, 0, 80_000, onchain.Fees{MaxFee: 2, Tip: 1})
+	u, err := buildTransfer(network(t, name), one, []onchain.Payment{{To: receiver, Amount: glm}}, 0, 80_000, onchain.Fees{MaxFee: 2, Tip: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

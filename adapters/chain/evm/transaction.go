@@ -41,15 +41,6 @@ func Build(p onchain.Profile, c onchain.Call, nonce, gas uint64, fees onchain.Fe
 	return Unsigned{Digest: types.LatestSignerForChainID(id).Hash(tx), from: c.From, id: id, tx: tx}, nil
 }
 
-// BuildTransfer is [Build] of [onchain.Pay].
-func BuildTransfer(p onchain.Profile, payer onchain.Address, payments []onchain.Payment, nonce, gas uint64, fees onchain.Fees) (Unsigned, error) {
-	call, err := onchain.Pay(p, payer, payments)
-	if err != nil {
-		return Unsigned{}, err
-	}
-	return Build(p, call, nonce, gas, fees)
-}
-
 // Assemble joins transaction and signature r‖s‖v, v being 0, 1, 27 or 28. It
 // returns the bytes to send and their hash. A signature that is not by the
 // sender, or is the higher of its two forms, is refused.

@@ -45,7 +45,7 @@ func sign(t testing.TB, digest [32]byte) []byte {
 
 func transfer(t testing.TB) evm.Unsigned {
 	t.Helper()
-	u, err := evm.BuildTransfer(network(t, "polygon"), one, []onchain.Payment{{To: receiver, Amount: glm}}, 7, 80_000,
+	u, err := buildTransfer(network(t, "polygon"), one, []onchain.Payment{{To: receiver, Amount: glm}}, 7, 80_000,
 		onchain.Fees{MaxFee: 500 * gwei, Tip: 25.011 * gwei})
 	if err != nil {
 		t.Fatal(err)
@@ -148,4 +148,12 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%x has the hash %s", b, s.Hash)
 		}
 	})
+}
+
+func buildTransfer(p onchain.Profile, payer onchain.Address, payments []onchain.Payment, nonce, gas uint64, fees onchain.Fees) (evm.Unsigned, error) {
+	call, err := onchain.Pay(p, payer, payments)
+	if err != nil {
+		return evm.Unsigned{}, err
+	}
+	return evm.Build(p, call, nonce, gas, fees)
 }

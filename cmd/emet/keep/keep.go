@@ -127,9 +127,6 @@ func (c *Child) PID() int {
 	return c.cmd.Process.Pid
 }
 
-// Over is closed when the process has ended and is not started again.
-func (c *Child) Over() <-chan struct{} { return c.over }
-
 // Stop ends all processes in good order, the first one when all others are
 // gone, and returns when none is left. Nothing is started after it.
 func (k *Keeper) Stop() {

@@ -246,7 +246,7 @@ func TestNothingIsStartedAfterTheEnd(t *testing.T) {
 	}
 	_ = syscall.Kill(c.PID(), syscall.SIGKILL)
 	select {
-	case <-c.Over():
+	case <-c.over:
 	case <-time.After(10 * time.Second):
 		t.Fatal("it is kept")
 	}

@@ -203,6 +203,3 @@ func (k *Keeper) Rest() []Piece {
 	}
 	return ps
 }
-
-// Seen is how many bytes the stream had.
-func (k *Keeper) Seen() int64 { return k.seen }

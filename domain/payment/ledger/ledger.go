@@ -253,20 +253,3 @@ func move(debit, credit Account, asset Asset, amount money.Amount) []Posting {
 	}
 	return []Posting{{Account: debit, Asset: asset, Debit: amount}, {Account: credit, Asset: asset, Credit: amount}}
 }
-
-// Balances adds up postings.
-type Balances map[Asset]map[Account]money.Amount
-
-// Add enters postings. Balances grow by debit or credit as the account does.
-func (b Balances) Add(postings ...Posting) {
-	for _, p := range postings {
-		if b[p.Asset] == nil {
-			b[p.Asset] = make(map[Account]money.Amount)
-		}
-		change := p.Debit.Sub(p.Credit)
-		if !p.Account.Name.DebitNormal() {
-			change = change.Neg()
-		}
-		b[p.Asset][p.Account] = b[p.Asset][p.Account].Add(change)
-	}
-}

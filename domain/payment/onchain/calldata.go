@@ -47,15 +47,6 @@ func Pay(p Profile, payer Address, payments []Payment) (Call, error) {
 	return Call{From: payer, To: p.MultiTransfer, Data: data}, err
 }
 
-// Sum of all amounts, in wei.
-func Sum(payments []Payment) *big.Int {
-	total := new(big.Int)
-	for _, p := range payments {
-		total.Add(total, p.Amount)
-	}
-	return total
-}
-
 // TransferData encodes transfer(to, amount) of the token.
 func TransferData(p Payment) ([]byte, error) {
 	if err := payable(p, wordLimit); err != nil {

@@ -184,7 +184,7 @@ func TestCallDataReadsBackAsItWasWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		back, err := onchain.Payments(p, call.To, call.Data)
-		if err != nil || len(back) != len(payments) || onchain.Sum(back).Cmp(onchain.Sum(payments)) != 0 {
+		if err != nil || len(back) != len(payments) || sum(back).Cmp(sum(payments)) != 0 {
 			t.Fatalf("%v, %v; want %v", back, err, payments)
 		}
 		for i := range back {
@@ -278,4 +278,12 @@ func TestConfirmationsCountTheBlockItself(t *testing.T) {
 			t.Errorf("head %d: %d, want %d", head, got, want)
 		}
 	}
+}
+
+func sum(payments []onchain.Payment) *big.Int {
+	total := new(big.Int)
+	for _, p := range payments {
+		total.Add(total, p.Amount)
+	}
+	return total
 }

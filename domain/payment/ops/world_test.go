@@ -65,7 +65,7 @@ type world struct {
 	heard     es.Position
 	keys      int
 	books     ledger.Books
-	balances  ledger.Balances
+	balances  balances
 	transfers int // that were mined with success
 
 	locked  bool
@@ -78,7 +78,7 @@ func newWorld(t testing.TB) *world {
 	l := testlog.New(noon)
 	o := ops.New(l)
 	w := &world{
-		t: t, log: l, ops: o, chain: "final", balance: money.MustParse("100"), block: 10, balances: ledger.Balances{},
+		t: t, log: l, ops: o, chain: "final", balance: money.MustParse("100"), block: 10, balances: balances{},
 		payments: es.NewAggregate(l, payment.Category, payment.Rules), cycles: es.NewAggregate(l, cycle.Category, cycle.Rules),
 	}
 	w.router = map[string]handler{
@@ -336,3 +336,20 @@ func (w *world) status(side identity.Side, id string) pay.Status {
 }
 
 func profile(p pay.Platform) (onchain.Profile, bool) { return onchain.Network(p.Network()) }
+
+// balances adds up postings.
+type balances map[ledger.Asset]map[ledger.Account]money.Amount
+
+// Add enters postings. They grow by debit or credit as the account does.
+func (b balances) Add(postings ...ledger.Posting) {
+	for _, p := range postings {
+		if b[p.Asset] == nil {
+			b[p.Asset] = make(map[ledger.Account]money.Amount)
+		}
+		change := p.Debit.Sub(p.Credit)
+		if !p.Account.Name.DebitNormal() {
+			change = change.Neg()
+		}
+		b[p.Asset][p.Account] = b[p.Asset][p.Account].Add(change)
+	}
+}

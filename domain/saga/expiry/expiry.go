@@ -87,9 +87,6 @@ func (b *Book) Get(name string) (Deadline, bool) {
 	return d, ok
 }
 
-// Len is the number of deadlines.
-func (b *Book) Len() int { return len(b.deadlines) }
-
 // Passed forgets a deadline whose command was given.
 func (b *Book) Passed(d Deadline) {
 	if now, ok := b.deadlines[d.Name]; ok && now.At.Equal(d.At) {
