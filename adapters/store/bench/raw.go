@@ -7,10 +7,11 @@ import (
 	"github.com/emet-node/emet/adapters/store/vfs"
 )
 
-// raw is the physical limit: records of the same size, gathered while the last
-// group is synced, one write and one fdatasync per group, nothing else.
+// raw is the physical limit: records of one size, gathered while the last group
+// is synced, one write and one fdatasync per group, nothing else.
 type raw struct {
 	file   vfs.File
+	record []byte
 	mu     sync.Mutex
 	group  []chan error
 	wake   chan struct{}
@@ -20,7 +21,7 @@ type raw struct {
 
 const rawBytes = 64 << 20
 
-func newRaw(name string) (*raw, error) {
+func newRaw(name string, recordBytes int) (*raw, error) {
 	f, err := vfs.OS{}.Create(name)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,10 @@ func newRaw(name string) (*raw, error) {
 	if err := f.Sync(); err != nil {
 		return nil, err
 	}
-	r := &raw{file: f, wake: make(chan struct{}, 1)}
+	r := &raw{file: f, record: make([]byte, recordBytes), wake: make(chan struct{}, 1)}
+	for i := range r.record {
+		r.record[i] = byte(i + 1)
+	}
 	r.ended.Go(r.run)
 	return r, nil
 }
@@ -60,10 +64,6 @@ func (r *raw) notify() {
 
 func (r *raw) run() {
 	var group, spare []chan error
-	record := make([]byte, eventBytes)
-	for i := range record {
-		record[i] = byte(i + 1)
-	}
 	var buf []byte
 	off := int64(0)
 	for range r.wake {
@@ -76,7 +76,7 @@ func (r *raw) run() {
 		}
 		buf = buf[:0]
 		for range group {
-			buf = append(buf, record...)
+			buf = append(buf, r.record...)
 		}
 		if off+int64(len(buf)) > rawBytes {
 			off = 0

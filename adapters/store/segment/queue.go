@@ -72,6 +72,13 @@ func (r *request) search(x *index) error {
 	return nil
 }
 
+// FrameBytes is what an append of writes takes in the log.
+func FrameBytes(writes ...es.Write) int {
+	r := newRequest(nil, writes)
+	defer r.release()
+	return padded(len(r.body))
+}
+
 const pooledBytes = 64 << 10
 
 // release gives r back. Nobody else may know it any more.
