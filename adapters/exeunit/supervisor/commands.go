@@ -311,6 +311,9 @@ func (c *core) transfer(b *batch, index int, t script.Transfer) error {
 	if t.Format != "" {
 		return fmt.Errorf("transfer: this exe-unit moves single files and packs no %s archives; leave format out", t.Format)
 	}
+	if len(t.Filesets) > 0 {
+		return errors.New("transfer: this exe-unit moves single files and chooses none from a directory; leave fileset out")
+	}
 	defer c.meter.enter(downloading)()
 	m := c.mover
 	m.Volumes = c.transferVolumes()

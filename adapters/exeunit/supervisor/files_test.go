@@ -61,6 +61,11 @@ func TestAPackageWithAManifest(t *testing.T) {
 	if r := u.Run("get", `[{"transfer":{"from":"container:/tmp/f","to":"container:/work/f"}}]`); !strings.Contains(r.Message(), "path not found in container") {
 		t.Errorf("%+v", r)
 	}
+	for field, value := range map[string]string{"format": `"zip.0"`, "fileset": `["*.o"]`} {
+		if r := u.Run(field, `[{"transfer":{"from":"container:/in/a","to":"container:/work/a","`+field+`":`+value+`}}]`); r.Outcome != unit.Failed || !strings.Contains(r.Message(), "leave "+field+" out") {
+			t.Errorf("%+v", r)
+		}
+	}
 }
 
 func TestImagesThatCannotRunSayWhy(t *testing.T) {
