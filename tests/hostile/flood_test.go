@@ -183,8 +183,8 @@ func TestNobodySpeaksForAnotherOffer(t *testing.T) {
 	if len(held) > 1 || len(held) == 1 && held[0].ID != offerID {
 		t.Errorf("the buyer holds %d offers of the provider: %+v", len(held), held)
 	}
-	if now := w.buyer.head(t); now != facts {
-		t.Errorf("announcements made %d facts", now-facts)
+	if made := w.buyer.made(t, facts); len(made) > 0 {
+		t.Errorf("announcements made facts: %v", made)
 	}
 	w.deal(t)
 }

@@ -167,6 +167,21 @@ func (m *member) wroteFor(t *testing.T, since es.Position, who identity.NodeID) 
 	return types
 }
 
+// made lists the facts since a position, but for what a log says of itself: it
+// names a block and a checkpoint when it is time.
+func (m *member) made(t *testing.T, since es.Position) (types []string) {
+	t.Helper()
+	for e, err := range m.Store.ReadAll(t.Context(), since, es.Forward, es.Filter{}, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(e.Stream), "$") {
+			types = append(types, e.Type)
+		}
+	}
+	return types
+}
+
 // deal makes an honest deal: rented, used and paid. It returns how long it
 // took to the end of the program.
 func (w *world) deal(t *testing.T) time.Duration {
