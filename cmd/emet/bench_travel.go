@@ -101,7 +101,7 @@ func foldHot(ctx context.Context, b *bench, l *node.Ledger, _ int) error {
 		return err
 	}
 	took, used := time.Since(begun).Seconds(), processTime()-cpu
-	b.say("store/replay_hot_per_s", float64(head)/took, "events/s", fmt.Sprintf("streams=%d processors=%d", streams, runtime.GOMAXPROCS(0)), fmt.Sprintf("cpu_us_per_event=%.2f", perEvent(used, head)))
+	b.say("store/replay_hot_per_s", float64(head)/took, "events/s", fmt.Sprintf("streams=%d processors=%d", streams, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))), fmt.Sprintf("cpu_us_per_event=%.2f", perEvent(used, head)))
 	return nil
 }
 

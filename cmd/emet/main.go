@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 )
 
 func main() {
@@ -14,5 +15,15 @@ func main() {
 			os.Exit(child(os.Args[2:]))
 		}
 	}
+	makeRoomForDisk()
 	os.Exit(execute(os.Args[1:]))
+}
+
+// makeRoomForDisk lets one goroutine more run at a time than there are processors.
+// The one that syncs the log keeps its place in the scheduler while it waits for
+// the disk; on two processors half the node would wait with it.
+func makeRoomForDisk() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 }

@@ -52,7 +52,7 @@ type worker interface {
 // share reads a log once and lets each processor work on some of its streams.
 // Events come without their metadata.
 func share[W worker](ctx context.Context, s es.Store, hire func() W) ([]W, error) {
-	return shareAmong(ctx, s, runtime.GOMAXPROCS(0), hire)
+	return shareAmong(ctx, s, min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), hire)
 }
 
 func shareAmong[W worker](ctx context.Context, s es.Store, workers int, hire func() W) ([]W, error) {

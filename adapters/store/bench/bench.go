@@ -6,6 +6,7 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -176,21 +177,15 @@ func drive(ctx context.Context, writers int, one func(ctx context.Context, write
 // engineAppend appends one event per call, each writer to its own stream at
 // the revision it knows.
 func engineAppend(s es.Store, writers int) func(context.Context, int) error {
-	heads := make([]es.Revision, writers)
-	streams := make([]es.Stream, writers)
-	for w := range heads {
-		heads[w] = es.NoStream
-		streams[w] = streamOf(w)
+	writes := make([]es.Write, writers)
+	for w := range writes {
+		writes[w] = write(streamOf(w), es.NoStream, es.ID{0: byte(w), 1: byte(w >> 8), 15: 1})
 	}
 	return func(ctx context.Context, w int) error {
-		var id es.ID
-		id[0], id[1] = byte(w), byte(w>>8)
-		for i := range 8 {
-			id[4+i] = byte(heads[w] >> (8 * i))
-		}
-		id[15] = 1
-		_, err := s.Append(ctx, nil, write(streams[w], heads[w], id))
-		heads[w]++
+		next := &writes[w]
+		_, err := s.Append(ctx, nil, *next)
+		next.Expected++
+		binary.LittleEndian.PutUint64(next.Events[0].ID[4:], uint64(next.Expected+1))
 		return err
 	}
 }

@@ -77,7 +77,7 @@ func (r *run) spot(i int, near *page) (place, error) {
 // memTable is the table of a segment that is being written. The writer alone
 // changes it; it runs ahead of what is durable.
 type memTable struct {
-	mu     sync.RWMutex
+	mu     sync.Mutex // held for moments only
 	lines  map[es.Stream]*line
 	ids    map[uint64]uint32   // by the hash of the id
 	twins  map[uint64][]uint32 // those whose hash was taken
@@ -111,8 +111,8 @@ func (m *memTable) put(l *line, id es.ID, at place, leaf es.Hash) {
 }
 
 func (m *memTable) stream(k *key, head es.Position) (run, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	l, ok := m.lines[k.name]
 	if !ok {
 		return run{}, nil
@@ -125,8 +125,8 @@ func (m *memTable) stream(k *key, head es.Position) (run, error) {
 }
 
 func (m *memTable) byID(h uint64, found []uint32) ([]uint32, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if rel, ok := m.ids[h]; ok {
 		found = append(append(found, rel), m.twins[h]...)
 	}
@@ -134,8 +134,8 @@ func (m *memTable) byID(h uint64, found []uint32) ([]uint32, error) {
 }
 
 func (m *memTable) frame(rel uint32) (int64, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	i := sort.Search(len(m.frames), func(i int) bool { return m.frames[i].rel > rel }) - 1
 	if i < 0 {
 		return 0, errIndex
