@@ -157,8 +157,10 @@ func drive(ctx context.Context, writers int, one func(ctx context.Context, write
 	begin := time.Now()
 	for w := range writers {
 		all.Go(func() {
+			own, done := context.WithCancel(ctx) // as each request has
+			defer done()
 			for time.Since(begin) < slice {
-				if err := one(ctx, w); err != nil {
+				if err := one(own, w); err != nil {
 					failed.Store(&err)
 					return
 				}

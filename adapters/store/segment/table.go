@@ -2,6 +2,7 @@ package segment
 
 import (
 	"crypto/sha256"
+	"math/bits"
 	"slices"
 	"sort"
 	"sync"
@@ -151,21 +152,37 @@ type idPlace struct {
 
 // sortedIDs returns all ids by hash. Nobody writes to m any more.
 func (m *memTable) sortedIDs() []idPlace {
-	out := make([]idPlace, 0, len(m.ids))
+	// Hashes are spread evenly, so that their first bits nearly sort them.
+	shift := 64 - bits.Len(uint(len(m.ids))/8)
+	ends := make([]int, 1<<(64-shift))
+	for h := range m.ids {
+		ends[h>>shift] += 1 + len(m.twins[h])
+	}
+	n := 0
+	for i := range ends {
+		n, ends[i] = n+ends[i], n // where it begins, until it is filled
+	}
+	out := make([]idPlace, n)
+	put := func(h uint64, rel uint32) {
+		out[ends[h>>shift]] = idPlace{h, rel}
+		ends[h>>shift]++
+	}
 	for h, rel := range m.ids {
-		out = append(out, idPlace{h, rel})
-	}
-	for h, rels := range m.twins {
-		for _, rel := range rels {
-			out = append(out, idPlace{h, rel})
+		put(h, rel)
+		for _, rel := range m.twins[h] {
+			put(h, rel)
 		}
 	}
-	slices.SortFunc(out, func(a, b idPlace) int {
-		if a.hash != b.hash {
-			return compare(a.hash, b.hash)
-		}
-		return compare(a.rel, b.rel)
-	})
+	from := 0
+	for _, end := range ends {
+		slices.SortFunc(out[from:end], func(a, b idPlace) int {
+			if a.hash != b.hash {
+				return compare(a.hash, b.hash)
+			}
+			return compare(a.rel, b.rel)
+		})
+		from = end
+	}
 	return out
 }
 
