@@ -71,4 +71,3 @@ func (n *Node) Identities(ctx context.Context) ([]IdentityRow, error) {
 		return r, s.Scan(&r.ID, &r.Alias, &r.Origin, &r.PublicKey, &r.Locked, &r.Default, moment{&r.Recorded})
 	}, `SELECT id, alias, origin, public_key, locked, preferred, recorded FROM identities WHERE dropped = 0 ORDER BY recorded`)
 }
-
