@@ -71,18 +71,3 @@ func (n *Node) Identities(ctx context.Context) ([]IdentityRow, error) {
 		return r, s.Scan(&r.ID, &r.Alias, &r.Origin, &r.PublicKey, &r.Locked, &r.Default, moment{&r.Recorded})
 	}, `SELECT id, alias, origin, public_key, locked, preferred, recorded FROM identities WHERE dropped = 0 ORDER BY recorded`)
 }
-
-// DefaultIdentity is the one that is meant when none is named: the one that
-// was made default last, else the oldest.
-func (n *Node) DefaultIdentity(ctx context.Context) (IdentityRow, bool, error) {
-	rows, err := n.Identities(ctx)
-	for _, r := range rows {
-		if r.Default {
-			return r, true, err
-		}
-	}
-	if err != nil || len(rows) == 0 {
-		return IdentityRow{}, false, err
-	}
-	return rows[0], true, nil
-}

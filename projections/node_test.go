@@ -67,8 +67,8 @@ func TestIdentitiesDeadlinesTimeline(t *testing.T) {
 	n := openNode(t, w, projections.Memory)
 	wholeDeal(t, w)
 	ctx := t.Context()
-	if id, ok, err := n.DefaultIdentity(ctx); err != nil || !ok || id.ID != alice {
-		t.Errorf("default: %+v %v", id, err)
+	if ids, err := n.Identities(ctx); err != nil || len(ids) != 2 || ids[0].ID != alice || !ids[0].Default || ids[1].Default {
+		t.Errorf("identities: %+v %v", ids, err)
 	}
 	w.say("identity-"+string(alice), account.Dropped{Identity: alice})
 	if ids, _ := n.Identities(ctx); len(ids) != 1 || ids[0].ID != bob {

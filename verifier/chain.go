@@ -1,89 +1,6 @@
 package verifier
 
-import (
-	"bytes"
-	"errors"
-)
-
-// item is a decoded piece of RLP: text, or a list. raw is as it was written.
-type item struct {
-	text []byte
-	list []item
-	is   bool // a list
-	raw  []byte
-}
-
-var errRLP = errors.New("malformed RLP")
-
-const maxDepth = 8
-
-// decode reads one item that is all of b.
-func decode(b []byte) (item, error) {
-	i, rest, err := decodeFirst(b, 0)
-	if err == nil && len(rest) > 0 {
-		err = errRLP
-	}
-	return i, err
-}
-
-func decodeFirst(b []byte, depth int) (i item, rest []byte, err error) {
-	if len(b) == 0 || depth > maxDepth {
-		return i, nil, errRLP
-	}
-	kind := b[0]
-	if kind < 0x80 {
-		return item{text: b[:1], raw: b[:1]}, b[1:], nil
-	}
-	offset := byte(0x80)
-	if i.is = kind >= 0xc0; i.is {
-		offset = 0xc0
-	}
-	head, size := 1, int(kind-offset)
-	if size > 55 {
-		n := size - 55
-		if len(b) < 1+n || b[1] == 0 || n > 4 {
-			return i, nil, errRLP
-		}
-		head, size = 1+n, 0
-		for _, c := range b[1:head] {
-			size = size<<8 | int(c)
-		}
-		if size <= 55 {
-			return i, nil, errRLP
-		}
-	}
-	if len(b)-head < size {
-		return i, nil, errRLP
-	}
-	body := b[head : head+size]
-	i.raw, rest = b[:head+size], b[head+size:]
-	if !i.is {
-		if i.text = body; size == 1 && body[0] < 0x80 {
-			return i, nil, errRLP
-		}
-		return i, rest, nil
-	}
-	for len(body) > 0 {
-		var one item
-		if one, body, err = decodeFirst(body, depth+1); err != nil {
-			return i, nil, err
-		}
-		i.list = append(i.list, one)
-	}
-	return i, rest, nil
-}
-
-// encodeNumber is RLP of a whole number.
-func encodeNumber(n uint64) []byte {
-	if n > 0 && n < 0x80 {
-		return []byte{byte(n)}
-	}
-	var digits []byte
-	for ; n > 0; n >>= 8 {
-		digits = append([]byte{byte(n)}, digits...)
-	}
-	return append([]byte{0x80 + byte(len(digits))}, digits...)
-}
+import "bytes"
 
 // lookup walks down a Merkle-Patricia trie; nodes are those on the way and no
 // others.
@@ -94,23 +11,16 @@ func lookup(root, key []byte, nodes [][]byte) ([]byte, bool) {
 	}
 	want := item{text: root}
 	for {
-		var node item
-		switch {
-		case want.is:
-			node = want
-		case len(want.text) == 32 && len(nodes) > 0 && bytes.Equal(keccak(nodes[0]), want.text):
-			var err error
-			if node, err = decode(nodes[0]); err != nil {
-				return nil, false
-			}
-			nodes = nodes[1:]
-		default:
+		node, rest, ok := follow(want, nodes)
+		if !ok {
 			return nil, false
 		}
+		nodes = rest
 		switch len(node.list) {
 		case 17:
 			if len(path) == 0 {
-				return node.list[16].text, len(node.list[16].text) > 0 && len(nodes) == 0
+				value := node.list[16].text
+				return value, len(value) > 0 && len(nodes) == 0
 			}
 			want, path = node.list[path[0]], path[1:]
 		case 2:
@@ -127,6 +37,19 @@ func lookup(root, key []byte, nodes [][]byte) ([]byte, bool) {
 			return nil, false
 		}
 	}
+}
+
+// follow finds the node that is wanted: it stands there itself, or it is the
+// first of those given and the hash of it stands there.
+func follow(want item, nodes [][]byte) (node item, rest [][]byte, ok bool) {
+	if want.is {
+		return want, nodes, true
+	}
+	if len(want.text) != 32 || len(nodes) == 0 || !bytes.Equal(keccak(nodes[0]), want.text) {
+		return node, nil, false
+	}
+	node, err := decode(nodes[0])
+	return node, nodes[1:], err == nil
 }
 
 // compact reads a hex-prefix path.
@@ -154,6 +77,7 @@ type carried struct {
 	logs      []entry
 }
 
+// entry is a log of a receipt.
 type entry struct {
 	contract, data []byte
 	topics         [][]byte
@@ -190,17 +114,26 @@ func (c *carried) read(b []byte) bool {
 	}
 	c.succeeded = bytes.Equal(r.list[0].text, []byte{1})
 	for _, l := range r.list[3].list {
-		if len(l.list) != 3 || len(l.list[0].text) != 20 || !l.list[1].is || l.list[2].is {
+		e, ok := readEntry(l)
+		if !ok {
 			return false
-		}
-		e := entry{contract: l.list[0].text, data: l.list[2].text}
-		for _, topic := range l.list[1].list {
-			if len(topic.text) != 32 {
-				return false
-			}
-			e.topics = append(e.topics, topic.text)
 		}
 		c.logs = append(c.logs, e)
 	}
 	return true
+}
+
+// readEntry reads a log of a receipt: contract, topics and data.
+func readEntry(l item) (e entry, ok bool) {
+	if len(l.list) != 3 || len(l.list[0].text) != 20 || !l.list[1].is || l.list[2].is {
+		return e, false
+	}
+	e.contract, e.data = l.list[0].text, l.list[2].text
+	for _, topic := range l.list[1].list {
+		if len(topic.text) != 32 {
+			return e, false
+		}
+		e.topics = append(e.topics, topic.text)
+	}
+	return e, true
 }

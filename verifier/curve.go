@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/big"
+
+	"golang.org/x/crypto/sha3"
 )
 
 // point is one of y² = x³ + 7 in Jacobian coordinates; z = 0 is the neutral one.
@@ -115,3 +117,11 @@ func signer(digest [32]byte, rsv []byte) (string, error) {
 
 // address is the last 20 bytes of a hash, as a node id.
 func address(hash []byte) string { return "0x" + hex.EncodeToString(hash[12:]) }
+
+func keccak(parts ...[]byte) []byte {
+	h := sha3.NewLegacyKeccak256()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}

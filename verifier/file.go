@@ -4,12 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
-	"strconv"
 )
 
 const (
@@ -64,32 +62,8 @@ var errFile = errors.New("the file is not a whole dossier")
 
 // open reads a container and refuses any spelling of its content but one.
 func open(b []byte) (*file, error) {
-	if len(b) > maxFile || len(b) < 64 {
-		return nil, errFile
-	}
-	cut := len(b) - 64
-	sum := sha256.Sum256(b[:cut])
-	if string(b[cut:]) != hex.EncodeToString(sum[:]) {
-		return nil, errFile
-	}
-	if !brief(b[:cut]) {
-		return nil, errFile
-	}
-	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
-	if err != nil || len(z.Comment) != 64 || len(z.File) != 2 || z.File[0].Name != "dossier.json" || z.File[1].Name != "index.html" {
-		return nil, errFile
-	}
-	var content []byte
-	for i, part := range z.File {
-		text, err := readPart(part)
-		if err != nil {
-			return nil, errFile
-		}
-		if i == 0 {
-			content = text
-		}
-	}
-	if !plain(content) {
+	content, err := unpack(b)
+	if err != nil || !plain(content) {
 		return nil, errFile
 	}
 	f := new(file)
@@ -99,6 +73,28 @@ func open(b []byte) (*file, error) {
 		return nil, errFile
 	}
 	return f, f.lists()
+}
+
+// unpack reads both files of a container and returns the first, the content.
+// The archive's comment is a hash of all that is before it.
+func unpack(b []byte) (content []byte, err error) {
+	if len(b) > maxFile || len(b) < 2*sha256.Size {
+		return nil, errFile
+	}
+	archive, comment := b[:len(b)-2*sha256.Size], b[len(b)-2*sha256.Size:]
+	sum := sha256.Sum256(archive)
+	if string(comment) != hex.EncodeToString(sum[:]) || !brief(archive) {
+		return nil, errFile
+	}
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil || len(z.Comment) != len(comment) || len(z.File) != 2 || z.File[0].Name != "dossier.json" || z.File[1].Name != "index.html" {
+		return nil, errFile
+	}
+	if content, err = readPart(z.File[0]); err != nil {
+		return nil, err
+	}
+	_, err = readPart(z.File[1])
+	return content, err
 }
 
 // brief says whether the archive ends in a short directory, right before its
@@ -141,6 +137,7 @@ func plain(content []byte) bool {
 	return parts <= 1<<18 && commas <= 1<<22
 }
 
+// readPart unpacks a file, as long as it is not too long.
 func readPart(part *zip.File) ([]byte, error) {
 	r, err := part.Open()
 	if err != nil {
@@ -186,95 +183,6 @@ func (f *file) hashes(list []int) [][]byte {
 		out[i] = f.Hashes[list[i]]
 	}
 	return out
-}
-
-// writer spells canonical JSON (RFC 8785) by hand.
-type writer struct{ bytes.Buffer }
-
-// text writes a string.
-func (w *writer) text(s string) {
-	w.WriteByte('"')
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			w.WriteByte('\\')
-			w.WriteByte(c)
-		case c >= 0x20:
-			w.WriteByte(c)
-		case c == '\b':
-			w.WriteString(`\b`)
-		case c == '\t':
-			w.WriteString(`\t`)
-		case c == '\n':
-			w.WriteString(`\n`)
-		case c == '\f':
-			w.WriteString(`\f`)
-		case c == '\r':
-			w.WriteString(`\r`)
-		default:
-			w.WriteString(`\u00` + hex.EncodeToString([]byte{c}))
-		}
-	}
-	w.WriteByte('"')
-}
-
-func (w *writer) binary(b []byte) {
-	if b == nil {
-		w.WriteString("null")
-		return
-	}
-	w.text(base64.StdEncoding.EncodeToString(b))
-}
-
-func list[T any](w *writer, items []T, one func(T)) {
-	if items == nil {
-		w.WriteString("null")
-		return
-	}
-	w.WriteByte('[')
-	for i, item := range items {
-		if i > 0 {
-			w.WriteByte(',')
-		}
-		one(item)
-	}
-	w.WriteByte(']')
-}
-
-// object writes the fields that are there.
-type object struct {
-	w     *writer
-	comma bool
-}
-
-func (o *object) field(name string, there bool, value func()) {
-	if !there {
-		return
-	}
-	if o.comma {
-		o.w.WriteByte(',')
-	}
-	o.comma = true
-	o.w.text(name)
-	o.w.WriteByte(':')
-	value()
-}
-
-func (w *writer) object(fields func(o *object)) {
-	w.WriteByte('{')
-	fields(&object{w: w})
-	w.WriteByte('}')
-}
-
-func (o *object) text(name, s string)         { o.field(name, true, func() { o.w.text(s) }) }
-func (o *object) some(name, s string)         { o.field(name, s != "", func() { o.w.text(s) }) }
-func (o *object) bytes(name string, b []byte) { o.field(name, b != nil, func() { o.w.binary(b) }) }
-func (o *object) number(name string, n uint64) {
-	o.field(name, true, func() { o.w.WriteString(strconv.FormatUint(n, 10)) })
-}
-
-func (o *object) indexes(name string, l []int) {
-	o.field(name, l != nil, func() { list(o.w, l, func(i int) { o.w.WriteString(strconv.Itoa(i)) }) })
 }
 
 // canonical spells the content, with a signature or without.

@@ -85,15 +85,15 @@ func verified(t *testing.T, b []byte, most uint64) []Claim {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	claims, err := Verify(b, trust)
+	answers, err := Verify(b, trust)
 	runtime.ReadMemStats(&after)
-	if err != nil || len(claims) != len(Names) {
-		t.Fatalf("%d answers, %v", len(claims), err)
+	if err != nil || len(answers) != len(claims) {
+		t.Fatalf("%d answers, %v", len(answers), err)
 	}
 	if took := after.TotalAlloc - before.TotalAlloc; took > most {
 		t.Fatalf("%d bytes of memory for %d bytes", took, len(b))
 	}
-	return claims
+	return answers
 }
 
 // Whatever a file says, the verifier answers within bounds.

@@ -2,316 +2,195 @@ package verifier
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"math"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/transparency-dev/merkle/proof"
-	"github.com/transparency-dev/merkle/rfc6962"
-	"golang.org/x/crypto/sha3"
 )
 
-func keccak(parts ...[]byte) []byte {
-	h := sha3.NewLegacyKeccak256()
-	for _, p := range parts {
-		h.Write(p)
+// attestations checks every delegation of the dossier.
+func (x *examiner) attestations() verdict {
+	for i, a := range x.Attestations {
+		d, ok := a.vouch()
+		if !ok {
+			return no("attestation %d is not what it says", i)
+		}
+		if i > 0 && x.Attestations[i-1].Document >= a.Document {
+			return no("attestation %d is out of order", i)
+		}
+		x.delegations = append(x.delegations, d)
 	}
-	return h.Sum(nil)
+	return yes
 }
 
-// note is a signed checkpoint, taken apart.
-type note struct {
-	origin string
-	size   uint64
-	root   []byte
-	text   string
-	lines  []signatureLine
-	broken bool // a signature line is none
+// logKey finds the key that counts for the log: one that is trusted, or one
+// that its trusted owner vouches for.
+func (x *examiner) logKey() verdict {
+	n, err := readNote(x.Checkpoint)
+	if err != nil {
+		return no("%v", err)
+	}
+	owner, ok := ownerOf(n.origin)
+	if !ok {
+		return no("the log belongs to no identity")
+	}
+	x.owner = owner
+	if i := slices.IndexFunc(x.keys, func(k logKey) bool { return k.origin == n.origin }); i >= 0 {
+		x.key = &x.keys[i]
+	}
+	return x.vouchedKey(n.origin)
 }
 
-type signatureLine struct {
-	name string
-	id   [4]byte
-	rest []byte
+// ownerOf reads an origin: emet/<node id>/<log id>.
+func ownerOf(origin string) (id string, ok bool) {
+	f := strings.Split(origin, "/")
+	if len(f) != 3 || f[0] != "emet" || len(f[2]) != 32 || !hexText.MatchString(f[2]) {
+		return "", false
+	}
+	return f[1], nodeID.MatchString(f[1])
 }
 
-var errNote = errors.New("it is no signed checkpoint")
-
-func readNote(b string) (n note, err error) {
-	at := strings.LastIndex(b, "\n\n")
-	if len(b) > 64<<10 || !utf8.ValidString(b) || at < 0 || at+2 >= len(b) || !strings.HasSuffix(b, "\n") {
-		return n, errNote
-	}
-	n.text = b[:at+1]
-	lines := strings.Split(n.text, "\n")
-	if len(lines) != 4 {
-		return n, errNote
-	}
-	n.origin = lines[0]
-	n.size, err = strconv.ParseUint(lines[1], 10, 63)
-	if err != nil || strconv.FormatUint(n.size, 10) != lines[1] {
-		return n, errNote
-	}
-	if n.root, err = strict64(lines[2]); err != nil || len(n.root) != sha256.Size {
-		return n, errNote
-	}
-	signatures := strings.Split(strings.TrimSuffix(b[at+2:], "\n"), "\n")
-	if len(signatures) > 64 {
-		return n, errNote
-	}
-	for _, line := range signatures {
-		f := strings.Split(line, " ")
-		if len(f) != 3 || f[0] != "—" || f[1] == "" || strings.ContainsAny(f[1], "+\t\r\v\f\u0085\u00a0") {
-			n.broken = true
+// vouchedKey asks the owner's delegations for the key of its log.
+func (x *examiner) vouchedKey(origin string) verdict {
+	named, last := x.key, x.lastRecorded()
+	contradicted, late := false, false
+	for _, d := range x.delegations {
+		k, ok := d.log()
+		if !ok || d.Subject != origin || d.Identity != x.owner {
 			continue
 		}
-		sig, err := strict64(f[2])
-		if err != nil || len(sig) < 5 {
-			n.broken = true
-			continue
+		switch {
+		case named != nil && !bytes.Equal(named.public, k.public):
+			contradicted = true
+		case !d.covers(last):
+			late = true
+		case named != nil || slices.Contains(x.trust.Identities, x.owner):
+			x.key = &k
+			return yes
 		}
-		n.lines = append(n.lines, signatureLine{f[1], [4]byte(sig), sig[4:]})
-	}
-	return n, nil
-}
-
-func strict64(s string) ([]byte, error) {
-	b, err := base64.StdEncoding.DecodeString(s)
-	if err == nil && base64.StdEncoding.EncodeToString(b) != s {
-		err = errNote
-	}
-	return b, err
-}
-
-// logKey is the key of a log under its origin.
-type logKey struct {
-	origin string
-	public ed25519.PublicKey
-}
-
-func (k logKey) id(algorithm byte) (id [4]byte) {
-	sum := sha256.Sum256(append([]byte(k.origin+"\n"), append([]byte{algorithm}, k.public...)...))
-	return [4]byte(sum[:])
-}
-
-// parseKey reads <origin>+<hash>+<base64(1 ‖ key)>.
-func parseKey(s string) (k logKey, err error) {
-	f := strings.SplitN(s, "+", 3)
-	if len(f) != 3 {
-		return k, errors.New("a verifier key has three parts")
-	}
-	b, err := strict64(f[2])
-	if err != nil || len(b) != 33 || b[0] != 1 {
-		return k, errors.New("a verifier key ends in base64 of 1 and 32 bytes")
-	}
-	k = logKey{f[0], b[1:]}
-	if id := k.id(1); hex.EncodeToString(id[:]) != f[1] {
-		return k, errors.New("the hash in the verifier key is wrong")
-	}
-	return k, nil
-}
-
-// signed says whether the key signed the checkpoint, exactly once.
-func (n note) signed(k logKey) bool {
-	count := 0
-	for _, l := range n.lines {
-		if l.name != k.origin || l.id != k.id(1) {
-			continue
-		}
-		if count++; len(l.rest) != ed25519.SignatureSize || !ed25519.Verify(k.public, []byte(n.text), l.rest) {
-			return false
-		}
-	}
-	return count == 1 && n.origin == k.origin && !n.broken
-}
-
-// cosigned returns when the key cosigned the checkpoint.
-func (n note) cosigned(k logKey) (time.Time, bool) {
-	for _, l := range n.lines {
-		if l.name != k.origin || l.id != k.id(4) {
-			continue
-		}
-		if len(l.rest) != 8+ed25519.SignatureSize {
-			return time.Time{}, false
-		}
-		unix := binary.BigEndian.Uint64(l.rest)
-		text := "cosignature/v1\ntime " + strconv.FormatUint(unix, 10) + "\n" + n.text
-		return time.Unix(int64(unix), 0), unix < 1<<53 && ed25519.Verify(k.public, []byte(text), l.rest[8:]) //nolint:gosec // checked beside
-	}
-	return time.Time{}, false
-}
-
-// delegation is an identity's word for a key.
-type delegation struct {
-	Chain     uint64 `json:"chain"`
-	Identity  string `json:"identity"`
-	NotAfter  int64  `json:"notAfter"`
-	NotBefore int64  `json:"notBefore"`
-	PublicKey string `json:"publicKey"`
-	Role      string `json:"role"`
-	Subject   string `json:"subject"`
-}
-
-var (
-	nodeID  = regexp.MustCompile(`^0x[0-9a-f]{40}$`)
-	keyText = regexp.MustCompile(`^([0-9a-f]{2}){1,128}$`)
-	hexText = regexp.MustCompile(`^[0-9a-f]+$`)
-)
-
-const grace = 5 * 60 // seconds
-
-// vouch checks an attestation and returns what it says.
-func (a attestation) vouch() (d delegation, ok bool) {
-	dec := json.NewDecoder(strings.NewReader(a.Document))
-	dec.DisallowUnknownFields()
-	if len(a.Document) > 4096 || dec.Decode(&d) != nil || d.canonical() != a.Document {
-		return d, false
 	}
 	switch {
-	case !nodeID.MatchString(d.Identity), !keyText.MatchString(d.PublicKey), d.Subject == "", len(d.Subject) > 256,
-		d.Role != "log" && d.Role != "host", d.NotBefore < 0, d.NotAfter <= d.NotBefore, d.NotAfter >= 1<<53, d.Chain >= 1<<53,
-		d.Role == "host" && d.NotAfter-d.NotBefore > 30*24*3600:
-		return d, false
+	case contradicted:
+		return no("the owner vouches for another key")
+	case late:
+		return no("nobody vouched for the key at the time")
+	case named != nil:
+		return yes
 	}
-	who, err := signer(d.digest(), a.Signature)
-	return d, err == nil && who == d.Identity
+	return lacks("nobody who is trusted vouches for the key")
 }
 
-func (d delegation) canonical() string {
-	w := new(writer)
-	w.object(func(o *object) {
-		o.number("chain", d.Chain)
-		o.text("identity", d.Identity)
-		o.field("notAfter", true, func() { w.WriteString(strconv.FormatInt(d.NotAfter, 10)) })
-		o.field("notBefore", true, func() { w.WriteString(strconv.FormatInt(d.NotBefore, 10)) })
-		o.text("publicKey", d.PublicKey)
-		o.text("role", d.Role)
-		o.text("subject", d.Subject)
-	})
-	return w.String()
+// lastRecorded is when the last event was written down, as it says itself;
+// zero when it cannot be read.
+func (x *examiner) lastRecorded() time.Time {
+	if len(x.Events) == 0 {
+		return time.Time{}
+	}
+	l, err := readLeaf(x.Events[len(x.Events)-1].Header)
+	if err != nil {
+		return time.Time{}
+	}
+	return l.recorded
 }
 
-func (d delegation) digest() [32]byte {
-	k := func(s string) []byte { return keccak([]byte(s)) }
-	word := func(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 24), n) }
-	raw := func(s string) []byte { b, _ := hex.DecodeString(s); return b }
-	domain := keccak(k("EIP712Domain(string name,string version)"), k("emet"), k("1"))
-	message := keccak(
-		k("Delegation(address identity,string role,bytes publicKey,string subject,uint64 notBefore,uint64 notAfter,uint256 chain)"),
-		make([]byte, 12), raw(d.Identity[2:]), k(d.Role), keccak(raw(d.PublicKey)), k(d.Subject),
-		word(uint64(d.NotBefore)), word(uint64(d.NotAfter)), word(d.Chain)) //nolint:gosec // not negative
-	return [32]byte(keccak([]byte{0x19, 1}, domain, message))
+func (x *examiner) logSigned() verdict {
+	if x.key == nil {
+		return lacks("there is no key")
+	}
+	n, err := readNote(x.Checkpoint)
+	if err != nil || !n.signed(*x.key) {
+		return no("the checkpoint is not signed")
+	}
+	x.note = n
+	return yes
 }
 
-// covers says whether the word counts at a moment.
-func (d delegation) covers(t time.Time) bool {
-	return t.Unix()+grace >= d.NotBefore && t.Unix() <= d.NotAfter
-}
-
-// ed25519 is the key in the protobuf form of libp2p.
-func (d delegation) ed25519() (ed25519.PublicKey, bool) {
-	digits, ok := strings.CutPrefix(d.PublicKey, "08011220")
-	b, err := hex.DecodeString(digits)
-	return b, ok && err == nil && len(b) == ed25519.PublicKeySize
-}
-
-// log is the key of the identity's log, if the delegation is for one.
-func (d delegation) log() (logKey, bool) {
-	public, ok := d.ed25519()
-	name := strings.HasPrefix(d.Subject, "emet/"+d.Identity+"/") && !strings.ContainsAny(d.Subject, "+ \t\r\n\v\f\u0085\u00a0")
-	return logKey{d.Subject, public}, ok && d.Role == "log" && name
-}
-
-// leaf is the header of an event.
-type leaf struct {
-	position, revision uint64
-	stream, kind       string
-	id                 [16]byte
-	recorded           time.Time
-	previous           [32]byte
-	data, meta         [32]byte
-	subject            string
-	sealed             bool
-	hash               [32]byte
-}
-
-var errHeader = errors.New("the header of the event does not add up")
-
-func readLeaf(b []byte) (l leaf, err error) {
-	copy(l.hash[:], rfc6962.DefaultHasher.HashLeaf(b))
-	r := bytes.NewBuffer(b)
-	next := func(n int) []byte {
-		out := r.Next(n)
-		if len(out) < n {
-			err = errHeader
-			return make([]byte, n)
+// logEvents finds every event in the log and reads what is shown of it.
+func (x *examiner) logEvents() verdict {
+	if x.note.text == "" {
+		return lacks("there is no signed checkpoint")
+	}
+	if len(x.Events) == 0 {
+		return no("there is no event")
+	}
+	for i, e := range x.Events {
+		l, err := readLeaf(e.Header)
+		switch {
+		case err != nil:
+			return no("event %d: %v", i, err)
+		case !l.in(x.note, x.hashes(e.Inclusion)):
+			return no("event %d is not in the log", i)
+		case i > 0 && l.position <= x.leaves[i-1].position:
+			return no("event %d is out of order", i)
+		case (e.MetaSalt != nil || e.Meta != "") && !commits(l.meta, e.MetaSalt, []byte(e.Meta)):
+			return no("event %d has other metadata", i)
 		}
-		return out
+		data, ok := e.content(l)
+		if !ok {
+			return no("event %d has other content", i)
+		}
+		x.leaves = append(x.leaves, l)
+		x.facts = append(x.facts, fact{leaf: l, data: data})
 	}
-	number := func() uint64 { return binary.LittleEndian.Uint64(next(8)) }
-	text := func() string { return string(next(int(binary.LittleEndian.Uint16(next(2))))) }
-	version := next(1)[0]
-	l.position, l.stream, l.revision = number(), text(), number()
-	copy(l.id[:], next(16))
-	l.kind = text()
-	nanos := number()
-	content, flags := next(1)[0], next(1)[0]
-	copy(l.previous[:], next(32))
-	copy(l.data[:], next(32))
-	copy(l.meta[:], next(32))
-	l.subject = text()
-	if r.Len() > 0 || version != 1 || flags != 0 || content != 1 && content != 2 || nanos > math.MaxInt64 || l.revision > math.MaxInt64 {
-		return l, errHeader
-	}
-	l.recorded, l.sealed = time.Unix(0, int64(nanos)).UTC(), content == 2
-	return l, err
+	x.story = tell(x.facts, x.Side, x.Agreement)
+	return yes
 }
 
-// in says whether the leaf is in the tree of a checkpoint.
-func (l leaf) in(n note, hashes [][]byte) bool {
-	return l.position < n.size && proof.VerifyInclusion(rfc6962.DefaultHasher, l.position, n.size, l.hash[:], hashes, n.root) == nil
+// content is the open content of an event, nil when it is withheld.
+func (e event) content(l leaf) (data []byte, ok bool) {
+	if e.DataSalt == nil {
+		return nil, e.Data == "" && e.Bytes == nil && e.Key == nil
+	}
+	if !l.sealed {
+		return []byte(e.Data), e.Bytes == nil && e.Key == nil && commits(l.data, e.DataSalt, []byte(e.Data))
+	}
+	if e.Data != "" || e.Bytes == nil || !commits(l.data, e.DataSalt, e.Bytes) {
+		return nil, false
+	}
+	if e.Key == nil {
+		return nil, true
+	}
+	data, err := l.unseal(e.Key, e.Bytes)
+	return data, err == nil
 }
 
-func continues(from, to note, hashes [][]byte) bool {
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, from.size, to.size, hashes, from.root, to.root) == nil
+// logStreams follows the events of each stream from one to the next.
+func (x *examiner) logStreams() verdict {
+	last := map[string]leaf{}
+	for i, l := range x.leaves {
+		if i > 0 && !l.recorded.After(x.leaves[i-1].recorded) {
+			return no("position %d was recorded before its predecessor", l.position)
+		}
+		before, begun := last[l.stream]
+		last[l.stream] = l
+		want := uint64(0)
+		if begun {
+			want = before.revision + 1
+		}
+		switch {
+		case l.revision < want:
+			return no("%s: revision %d is out of order", l.stream, l.revision)
+		case l.revision > want:
+			x.gaps = x.gaps || l.stream != "$log" // of which only blocks are shown
+		case begun && l.previous != before.hash || !begun && l.previous != [32]byte{}:
+			return no("%s: revision %d does not continue what is before it", l.stream, l.revision)
+		}
+	}
+	if x.gaps {
+		return lacks("events are left out")
+	}
+	return yes
 }
 
-func commits(to [32]byte, salt, content []byte) bool {
-	return len(salt) == 16 && sha256.Sum256(slices.Concat([]byte{2}, salt, content)) == to
-}
-
-var errSealed = errors.New("the key does not open the content")
-
-// unseal opens sealed content with the key of its event.
-func (l leaf) unseal(key, b []byte) ([]byte, error) {
-	if len(key) != 32 || len(b) < 21 || b[0] != 1 {
-		return nil, errSealed
+// complete says whether the owner stands by the whole.
+func (x *examiner) complete() verdict {
+	sum := sha256.Sum256(append([]byte("emet/dossier/1\x00"), x.canonical(nil)...))
+	switch {
+	case x.Signature == nil:
+		return lacks("the owner has not signed it")
+	case !ed25519.Verify(x.key.public, sum[:], x.Signature):
+		return no("the owner signed something else")
 	}
-	both, err := hkdf.Expand(sha256.New, key, "emet/seal/1", 64)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(both[:32])
-	if err != nil {
-		return nil, err
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	return gcm.Open(nil, b[9:21], b[21:], slices.Concat([]byte(l.stream), []byte{0}, []byte(l.kind), []byte{0}, l.id[:]))
+	return yes
 }

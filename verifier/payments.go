@@ -15,28 +15,33 @@ import (
 
 // document is what a payer signs.
 type document struct {
-	ActivityPayments []struct {
-		ActivityID string `json:"activityId"`
-		Amount     string `json:"amount"`
-	} `json:"activityPayments"`
-	AgreementPayments []struct {
-		AgreementID string `json:"agreementId"`
-		Amount      string `json:"amount"`
-	} `json:"agreementPayments"`
-	Amount          string `json:"amount"`
-	Details         string `json:"details"`
-	PayeeAddr       string `json:"payeeAddr"`
-	PayeeID         string `json:"payeeId"`
-	PayerAddr       string `json:"payerAddr"`
-	PayerID         string `json:"payerId"`
-	PaymentID       string `json:"paymentId"`
-	PaymentPlatform string `json:"paymentPlatform"`
-	Timestamp       string `json:"timestamp"`
-	tx              []byte
-	wei             *big.Int
-	shares          []share
+	ActivityPayments  []activityShare  `json:"activityPayments"`
+	AgreementPayments []agreementShare `json:"agreementPayments"`
+	Amount            string           `json:"amount"`
+	Details           string           `json:"details"`
+	PayeeAddr         string           `json:"payeeAddr"`
+	PayeeID           string           `json:"payeeId"`
+	PayerAddr         string           `json:"payerAddr"`
+	PayerID           string           `json:"payerId"`
+	PaymentID         string           `json:"paymentId"`
+	PaymentPlatform   string           `json:"paymentPlatform"`
+	Timestamp         string           `json:"timestamp"`
+	tx                []byte
+	wei               *big.Int
+	shares            []share
 }
 
+type activityShare struct {
+	ActivityID string `json:"activityId"`
+	Amount     string `json:"amount"`
+}
+
+type agreementShare struct {
+	AgreementID string `json:"agreementId"`
+	Amount      string `json:"amount"`
+}
+
+// share is what a payment pays of an activity or an agreement.
 type share struct {
 	activity, agreement string
 	wei                 *big.Int
@@ -83,20 +88,12 @@ func (d document) canonical() []byte {
 	w := new(writer)
 	w.object(func(o *object) {
 		o.field("activityPayments", true, func() {
-			list(w, d.ActivityPayments, func(s struct {
-				ActivityID string `json:"activityId"`
-				Amount     string `json:"amount"`
-			},
-			) {
+			list(w, d.ActivityPayments, func(s activityShare) {
 				w.object(func(o *object) { o.text("activityId", s.ActivityID); o.text("amount", s.Amount) })
 			})
 		})
 		o.field("agreementPayments", true, func() {
-			list(w, d.AgreementPayments, func(s struct {
-				AgreementID string `json:"agreementId"`
-				Amount      string `json:"amount"`
-			},
-			) {
+			list(w, d.AgreementPayments, func(s agreementShare) {
 				w.object(func(o *object) { o.text("agreementId", s.AgreementID); o.text("amount", s.Amount) })
 			})
 		})
@@ -157,16 +154,7 @@ func (x *examiner) paymentAmount() verdict {
 	if v.is != Proved || owed == nil {
 		return lacks("what is owed or what is paid is not proved")
 	}
-	activities := map[string]bool{}
-	for _, n := range x.notes {
-		activities[n.activity] = true
-	}
-	for _, i := range x.invoices {
-		for _, id := range i.activities {
-			activities[id] = true
-		}
-	}
-	delete(activities, "")
+	activities := x.billedActivities()
 	for _, d := range documents {
 		for _, s := range d.shares {
 			if s.agreement == x.Agreement || activities[s.activity] {
@@ -178,6 +166,21 @@ func (x *examiner) paymentAmount() verdict {
 		return lacks("not everything is paid")
 	}
 	return yes
+}
+
+// billedActivities are those that documents name.
+func (s story) billedActivities() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range s.notes {
+		out[n.activity] = true
+	}
+	for _, i := range s.invoices {
+		for _, id := range i.activities {
+			out[id] = true
+		}
+	}
+	delete(out, "")
+	return out
 }
 
 // token is the contract of a platform.
@@ -236,17 +239,15 @@ func (c carried) pays(d document) verdict {
 	if t.chain != c.chain || !c.succeeded || !nodeID.MatchString(from) || !nodeID.MatchString(to) {
 		return no("the transaction failed, or is of another chain")
 	}
-	transferred := keccak([]byte("Transfer(address,address,uint256)"))
 	direct, any := new(big.Int), new(big.Int)
 	for _, l := range c.logs {
-		if hex.EncodeToString(l.contract) != t.address || len(l.topics) != 3 || !bytes.Equal(l.topics[0], transferred) || len(l.data) != 32 ||
-			!party(l.topics[1]) || address(l.topics[2]) != to || !party(l.topics[2]) {
+		payer, payee, wei, ok := l.transfer(t)
+		if !ok || payee != to {
 			continue
 		}
-		n := new(big.Int).SetBytes(l.data)
-		any.Add(any, n)
-		if address(l.topics[1]) == from {
-			direct.Add(direct, n)
+		any.Add(any, wei)
+		if payer == from {
+			direct.Add(direct, wei)
 		}
 	}
 	switch {
@@ -256,6 +257,15 @@ func (c carried) pays(d document) verdict {
 		return lacks("it was moved by a contract that is not looked into")
 	}
 	return no("the transaction does not pay that")
+}
+
+// transfer reads a Transfer(from, to, amount) of a token.
+func (l entry) transfer(t token) (from, to string, wei *big.Int, ok bool) {
+	if hex.EncodeToString(l.contract) != t.address || len(l.topics) != 3 || len(l.data) != 32 ||
+		!bytes.Equal(l.topics[0], keccak([]byte("Transfer(address,address,uint256)"))) || !party(l.topics[1]) || !party(l.topics[2]) {
+		return "", "", nil, false
+	}
+	return address(l.topics[1]), address(l.topics[2]), new(big.Int).SetBytes(l.data), true
 }
 
 // party says whether a topic is an address.

@@ -1,9 +1,9 @@
 package verifier
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"math/big"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,9 +33,10 @@ type story struct {
 	papers     map[string]paper
 	readings   map[string]reading // by event id
 	batches    map[string]*batch
-	newest     map[string]uint64
+	newest     map[string]uint64 // position of the last of each group that is cosigned
 }
 
+// terms are what both agreed on.
 type terms struct {
 	Created           time.Time `json:"created"`
 	DemandConstraints string    `json:"demandConstraints"`
@@ -52,9 +53,10 @@ type terms struct {
 
 type proposed struct{ constraints, properties, prev string }
 
+// bill is a debit note or an invoice.
 type bill struct {
-	id, activity, vector, reading string
-	activities                    []string
+	id, activity, vector, reading string   // of an invoice only the id
+	activities                    []string // of an invoice
 	amount                        *big.Int
 	theirs, cancelled             bool
 }
@@ -66,6 +68,7 @@ type accepted struct {
 
 type paid struct{ id, tx string }
 
+// paper is a payment as the payer signed it.
 type paper struct{ document, signature []byte }
 
 type reading struct{ activity, vector string }
@@ -104,7 +107,7 @@ type content struct {
 	UsageEventID string          `json:"usageEventId"`
 	UsageVector  string          `json:"usageVector"`
 	Vector       string          `json:"vector"`
-	wei          *big.Int
+	wei          *big.Int        // Amount, in 10⁻¹⁸
 }
 
 type step struct {
@@ -114,6 +117,7 @@ type step struct {
 	ProposalID  string    `json:"proposalId"`
 }
 
+// read reads the content; ok is false for what is withheld or malformed.
 func (f fact) read() (c content, ok bool) {
 	if f.data == nil || json.Unmarshal(f.data, &c) != nil {
 		return c, false
@@ -126,39 +130,24 @@ func (f fact) read() (c content, ok bool) {
 	return c, true
 }
 
-func (c content) signature() string {
+// text is a signature that is written as text, "" if there is none.
+func (c content) text() string {
 	var s string
-	if json.Unmarshal(c.Signature, &s) != nil || s == "NoSignature" {
-		return ""
-	}
+	_ = json.Unmarshal(c.Signature, &s) // what is no text is no signature
 	return s
 }
 
-var number = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?$`)
-
-// decimal reads an exact number within bounds.
-func decimal(s string) (*big.Rat, bool) {
-	if len(s) > 256 || !number.MatchString(s) {
-		return nil, false
-	}
-	if i := strings.IndexAny(s, "eE"); i >= 0 {
-		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > 512 || e < -512 {
-			return nil, false
-		}
-	}
-	return new(big.Rat).SetString(s)
+// binary is a signature that is written as bytes, nil if there is none.
+func (c content) binary() []byte {
+	var b []byte
+	_ = json.Unmarshal(c.Signature, &b) // as above
+	return b
 }
 
-var places = new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(18), nil))
-
-// amount reads a number of 10⁻¹⁸.
-func amount(s string) (*big.Int, bool) {
-	r, ok := decimal(s)
-	if !ok {
-		return nil, false
-	}
-	r.Mul(r, places)
-	return r.Num(), r.IsInt()
+// uuid is an event id as facts name it.
+func uuid(b [16]byte) string {
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 // tell reads the facts of the agreement's own streams in their order.
@@ -204,7 +193,7 @@ func (s *story) agreed(f fact, c content, side string) {
 		"commit_requested": "committed", "approved": "committed",
 	}
 	name := strings.TrimPrefix(f.name(), "agreement.")
-	if stage, sig := stages[name], c.signature(); stage != "" && sig != "" {
+	if stage, sig := stages[name], c.text(); stage != "" && sig != "" && sig != "NoSignature" {
 		s.signatures[stage] = sig
 	}
 	theirs := false
@@ -234,40 +223,38 @@ func (s *story) billed(f fact, c content) {
 	if strings.HasSuffix(name, "_by_peer") || name == "note_received" || name == "invoice_received" {
 		s.heard = append(s.heard, f)
 	}
-	kind, rest, _ := strings.Cut(name, "_")
-	switch {
-	case name == "paid":
-		s.paid = append(s.paid, paid{c.PaymentID, c.TxHash})
-		return
-	case name == "payment_reversed":
-		s.paid = slices.DeleteFunc(s.paid, func(p paid) bool { return p.id == c.PaymentID })
-		return
-	case name == "invoice_cancelled" || name == "invoice_cancelled_by_peer":
+	switch name {
+	case "note_issued", "note_received", "invoice_issued", "invoice_received",
+		"note_accepted", "note_accepted_by_peer", "invoice_accepted", "invoice_accepted_by_peer":
+		s.newest["bills"] = f.position
+		if c.wei != nil {
+			s.documented(name, c)
+		}
+	case "invoice_cancelled", "invoice_cancelled_by_peer":
 		for i := range s.invoices {
 			if s.invoices[i].id == c.InvoiceID {
 				s.invoices[i].cancelled = true
 			}
 		}
-		return
-	case kind != "note" && kind != "invoice":
-		return
+	case "paid":
+		s.paid = append(s.paid, paid{c.PaymentID, c.TxHash})
+	case "payment_reversed":
+		s.paid = slices.DeleteFunc(s.paid, func(p paid) bool { return p.id == c.PaymentID })
 	}
-	document := rest == "issued" || rest == "received"
-	if !document && rest != "accepted" && rest != "accepted_by_peer" {
-		return
-	}
-	s.newest["bills"] = f.position
-	switch {
-	case c.wei == nil:
-	case document && kind == "note":
+}
+
+// documented takes down a document or its acceptance, with its amount.
+func (s *story) documented(name string, c content) {
+	switch name {
+	case "note_issued", "note_received":
 		s.notes = append(s.notes, bill{
-			id: c.DebitNoteID, activity: c.ActivityID, vector: c.UsageVector, reading: c.UsageEventID, amount: c.wei, theirs: rest == "received",
+			id: c.DebitNoteID, activity: c.ActivityID, vector: c.UsageVector, reading: c.UsageEventID, amount: c.wei, theirs: name == "note_received",
 		})
-	case document:
+	case "invoice_issued", "invoice_received":
 		s.invoices = append(s.invoices, bill{id: c.InvoiceID, activities: c.ActivityIDs, amount: c.wei})
-	case kind == "note":
+	case "note_accepted", "note_accepted_by_peer":
 		s.accepted = append(s.accepted, accepted{c.DebitNoteID, c.wei})
-	default:
+	case "invoice_accepted", "invoice_accepted_by_peer":
 		s.accepted = append(s.accepted, accepted{c.InvoiceID, c.wei})
 	}
 }
@@ -275,9 +262,7 @@ func (s *story) billed(f fact, c content) {
 func (s *story) transferred(f fact, c content) {
 	switch f.name() {
 	case "payment.signed", "payment.claimed":
-		var sig []byte
-		_ = json.Unmarshal(c.Signature, &sig) // what is no signature does not hold later
-		s.papers[c.PaymentID] = paper{c.Canonical, sig}
+		s.papers[c.PaymentID] = paper{c.Canonical, c.binary()}
 		s.newest["payments"] = f.position
 	case "payment.verified":
 		s.newest["payments"] = f.position

@@ -51,16 +51,6 @@ func attestationsAfter(ctx context.Context, l *es.Log, a ledger.Attestations) (l
 	return a, nil
 }
 
-// Attested says whether an identity vouches for the key of the log at a moment.
-func (k *Keeper) Attested(ctx context.Context, at time.Time) (bool, error) {
-	a, err := k.attestations(ctx)
-	if err != nil {
-		return false, err
-	}
-	_, ok := a.Of(k.signer.Name(), k.Key().Public, at)
-	return ok, nil
-}
-
 // attest lets the identity in whose name the log is kept vouch for the key,
 // unless it has. That it cannot now is no error: it is asked again.
 func (k *Keeper) attest(ctx context.Context) error {

@@ -409,17 +409,22 @@ func TestTheIdentityVouchesForTheKeyOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		attested := func() (bool, error) {
+			a, err := Attestations(t.Context(), h.log)
+			_, ok := a.Of(k.Key().Name, k.Key().Public, time.Now())
+			return ok, err
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- k.Run(ctx) }()
 		time.Sleep(5 * time.Minute)
-		if ok, err := k.Attested(ctx, time.Now()); ok || err != nil || h.onDisk().Size != 1 {
+		if ok, err := attested(); ok || err != nil || h.onDisk().Size != 1 {
 			t.Fatalf("locked: attested %v, %v", ok, err)
 		}
 		locked = false
 		h.say(unlocked, 1)
 		time.Sleep(50 * time.Millisecond)
-		if ok, err := k.Attested(ctx, time.Now()); !ok || err != nil {
+		if ok, err := attested(); !ok || err != nil {
 			t.Fatalf("unlocked: attested %v, %v", ok, err)
 		}
 		stop()
@@ -435,7 +440,7 @@ func TestTheIdentityVouchesForTheKeyOnce(t *testing.T) {
 		if err != nil || len(a.Keys) != 1 {
 			t.Fatalf("%d attestations, %v", len(a.Keys), err)
 		}
-		doc, err := secrets.VerifyDelegation(peer.Delegation{Document: a.Keys[0].Document, Signature: a.Keys[0].Signature})
+		doc, err := verify.Delegation(peer.Delegation{Document: a.Keys[0].Document, Signature: a.Keys[0].Signature})
 		if err != nil || doc.Role != delegation.Log || doc.Subject != k.Key().Name || doc.Identity != keys.id || doc.PublicKey != ledger.KeyOf(k.Key().Public) {
 			t.Errorf("%+v %v", doc, err)
 		}

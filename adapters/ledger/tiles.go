@@ -9,6 +9,12 @@ import (
 	"github.com/emet-node/emet/domain/ledger"
 )
 
+const (
+	tileHeight = ledger.TileHeight
+	tileWidth  = ledger.TileWidth
+	maxLevel   = ledger.MaxTileLevel
+)
+
 // row returns the hashes of a tile as far as there are any: a full tile, or
 // that part of the last one of its level that is there.
 func (t *Tree) row(ctx context.Context, level int, index uint64) ([]es.Hash, error) {
@@ -31,7 +37,7 @@ func (t *Tree) full(ctx context.Context, level int, index uint64) ([]es.Hash, er
 		return nil, err
 	}
 	want := above[index&(tileWidth-1)]
-	if b := t.files.readTile(TilePath(level, index, tileWidth), tileWidth*sha256.Size); b != nil {
+	if b := t.files.readTile(ledger.TilePath(level, index, tileWidth), tileWidth*sha256.Size); b != nil {
 		if hashes := split(b); perfect(hashes) == want {
 			t.cache.put(id, hashes)
 			return hashes, nil
@@ -48,7 +54,7 @@ func (t *Tree) full(ctx context.Context, level int, index uint64) ([]es.Hash, er
 // mend makes a tile whose file is missing or damaged: from the tiles below, or
 // if those are not right either, from the leaves.
 func (t *Tree) mend(ctx context.Context, level int, index uint64, want es.Hash) ([]es.Hash, error) {
-	t.logger.Warn("a tile of the log is made anew", "tile", TilePath(level, index, tileWidth))
+	t.logger.Warn("a tile of the log is made anew", "tile", ledger.TilePath(level, index, tileWidth))
 	for _, trusted := range []uint64{t.size, 0} {
 		hashes, err := t.derive(ctx, level, index, trusted)
 		if err != nil {
@@ -59,14 +65,14 @@ func (t *Tree) mend(ctx context.Context, level int, index uint64, want es.Hash) 
 			return hashes, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: the events do not make tile %s", es.ErrCorrupt, TilePath(level, index, tileWidth))
+	return nil, fmt.Errorf("%w: the events do not make tile %s", es.ErrCorrupt, ledger.TilePath(level, index, tileWidth))
 }
 
 // tileHash returns the root of a tile, from its file if that is there and lies
 // over leaves below trusted.
 func (t *Tree) tileHash(ctx context.Context, level int, index, trusted uint64) (es.Hash, error) {
 	if (index+1)<<(tileHeight*(level+1)) <= trusted {
-		if b := t.files.readTile(TilePath(level, index, tileWidth), tileWidth*sha256.Size); b != nil {
+		if b := t.files.readTile(ledger.TilePath(level, index, tileWidth), tileWidth*sha256.Size); b != nil {
 			return perfect(split(b)), nil
 		}
 	}
@@ -121,7 +127,7 @@ func (t *Tree) Tile(ctx context.Context, level int, index uint64, width int) ([]
 		}
 	}
 	if !there() {
-		return nil, fmt.Errorf("%w: tile %s of a log of %d events", ledger.ErrRange, TilePath(level, index, width), t.size)
+		return nil, fmt.Errorf("%w: tile %s of a log of %d events", ledger.ErrRange, ledger.TilePath(level, index, width), t.size)
 	}
 	hashes, err := t.row(ctx, level, index)
 	if err != nil {
@@ -141,7 +147,7 @@ func (t *Tree) publish(size uint64) {
 		if width == 0 || n>>tileHeight != t.size>>(tileHeight*(level+1)) {
 			continue // nothing there, or full by now
 		}
-		path := TilePath(level, n>>tileHeight, width)
+		path := ledger.TilePath(level, n>>tileHeight, width)
 		if err := t.files.writeTile(path, join(row[:width])); err != nil {
 			t.logger.Warn("a tile of the log cannot be written", "tile", path, "error", err)
 		}

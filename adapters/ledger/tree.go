@@ -178,7 +178,7 @@ func (t *Tree) add(h es.Hash) {
 // keep writes a full tile. What cannot be written is made anew when it is asked
 // for.
 func (t *Tree) keep(level int, index uint64, hashes []es.Hash) {
-	path := TilePath(level, index, tileWidth)
+	path := ledger.TilePath(level, index, tileWidth)
 	b := join(hashes)
 	if old := t.files.readTile(path, len(b)); slices.Equal(old, b) {
 		return

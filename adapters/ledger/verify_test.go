@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
-	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/identity/delegation"
@@ -68,7 +67,7 @@ func encoded(t testing.TB, f verify.File) []byte {
 }
 
 func trustIn(id identity.NodeID) verify.Trust {
-	return verify.Trust{Identity: id, Recover: secrets.Recover}
+	return verify.Trust{Identity: id}
 }
 
 func TestEveryEventCanBeProved(t *testing.T) {
@@ -273,17 +272,14 @@ func TestPartsOfDifferentEvidenceDoNotFit(t *testing.T) {
 	if _, err := verify.Check(good, trustIn(info.ID)); !errors.Is(err, verify.ErrAttested) {
 		t.Errorf("another identity: %v", err)
 	}
-	if _, err := verify.Check(good, verify.Trust{Key: otherKey.Key(), Recover: secrets.Recover}); !refused(err) {
+	if _, err := verify.Check(good, verify.Trust{Key: otherKey.Key()}); !refused(err) {
 		t.Errorf("another key: %v", err)
 	}
-	if _, err := verify.Check(good, verify.Trust{Key: k.Key(), Identity: keys.id, Recover: secrets.Recover}); err != nil {
+	if _, err := verify.Check(good, verify.Trust{Key: k.Key(), Identity: keys.id}); err != nil {
 		t.Errorf("both: %v", err)
 	}
 	if _, err := verify.Check(good, verify.Trust{}); !errors.Is(err, verify.ErrNoTrust) {
 		t.Errorf("nobody is trusted: %v", err)
-	}
-	if _, err := verify.Check(good, verify.Trust{Identity: keys.id}); !errors.Is(err, verify.ErrNoTrust) {
-		t.Errorf("nobody can recover: %v", err)
 	}
 }
 

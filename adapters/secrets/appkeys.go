@@ -33,15 +33,6 @@ func AppKeyPrefix(secret string) string {
 	return string(r[:min(6, len(r)/2)])
 }
 
-// Ensure returns the secret of a name, a new one when there was none.
-func (a *AppKeys) Ensure(name string) (secret string, isNew bool, err error) {
-	b, isNew, err := a.kv.ensure(appKeys+name, func() []byte { return []byte(NewAppKey()) })
-	if err != nil {
-		return "", false, fmt.Errorf("app-key %q: %w", name, err)
-	}
-	return string(b), isNew, nil
-}
-
 // Put stores a secret under a name, in place of the one that was there.
 func (a *AppKeys) Put(name, secret string) error {
 	if err := a.kv.put(appKeys+name, []byte(secret)); err != nil {

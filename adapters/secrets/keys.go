@@ -206,14 +206,6 @@ func (s *key) unlock(id identity.NodeID, passphrase string) error {
 	return nil
 }
 
-// Warm derives the keys that have an empty passphrase, so that the first
-// signature need not wait. Run it in the background at start.
-func (k *Keys) Warm() {
-	for _, id := range k.List() {
-		k.Info(id) //nolint:errcheck // an identity dropped meanwhile
-	}
-}
-
 // Unlock makes an identity able to sign; [ErrPassphrase] says that it is not
 // the right one.
 func (k *Keys) Unlock(id identity.NodeID, passphrase string) error {

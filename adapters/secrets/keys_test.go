@@ -71,7 +71,6 @@ func TestALockedIdentityStaysLocked(t *testing.T) {
 	if err := k.Lock(i.ID); err != nil {
 		t.Fatal(err)
 	}
-	k.Warm()
 	if i, err := k.Info(i.ID); err != nil || !i.Locked {
 		t.Fatalf("locked by hand, but %+v %v", i, err)
 	}

@@ -25,12 +25,9 @@ const StatementPrefix = "emet1:"
 // NoSignature stands where other nodes sign nothing.
 const NoSignature = "NoSignature"
 
-// Tags of statements. A signature under one tag is worth nothing under another.
-const (
-	TagAgreement  = "emet/agreement/1"
-	TagOffer      = "emet/offer/1"
-	TagWithdrawal = "emet/withdrawal/1"
-)
+// TagAgreement begins statements over agreements. A signature under one tag is
+// worth nothing under another.
+const TagAgreement = "emet/agreement/1"
 
 // Errors of checking.
 var (
@@ -175,21 +172,4 @@ func VerifyStatement(signer identity.NodeID, tag string, canonical []byte, signa
 // VerifyAgreement is VerifyStatement with [TagAgreement].
 func VerifyAgreement(signer identity.NodeID, canonical []byte, signature string) error {
 	return VerifyStatement(signer, TagAgreement, canonical, signature)
-}
-
-// VerifyPayment checks a payer's v‖r‖s over the SHA3-256 of canonical JSON.
-func VerifyPayment(payer identity.NodeID, canonical, signature []byte) error {
-	got, err := RecoverVRS(PaymentDigest(canonical), signature)
-	return is(payer, got, err)
-}
-
-// VerifyDelegation checks a delegation's signature and returns its document.
-// Whether it is valid now and of the right role is for the caller to see.
-func VerifyDelegation(d peer.Delegation) (delegation.Document, error) {
-	doc, err := delegation.Parse([]byte(d.Document))
-	if err != nil {
-		return doc, err
-	}
-	got, err := Recover(doc.Digest(crypto.Keccak256), d.Signature)
-	return doc, is(doc.Identity, got, err)
 }

@@ -121,9 +121,6 @@ func (v *Vault) Erase(_ context.Context, subject string) error {
 	return nil
 }
 
-// Subjects are those that have a key.
-func (v *Vault) Subjects() []string { return v.kv.names(subjects) }
-
 func eventKey(subject []byte, id es.ID) ([]byte, error) {
 	return hkdf.Key(sha256.New, subject, id[:], "emet/event/1", 32)
 }

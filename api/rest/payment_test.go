@@ -173,7 +173,7 @@ func TestAProviderTakesAnInvoiceBack(t *testing.T) {
 	w.want(w.as("bob", "POST", "/invoices/invoice-1/cancel", ""), 200, "null")
 	issue("invoice-2")
 	w.bill(identity.Provider, bill.HearAcceptance{
-		Amount: money.DecimalOf(1), By: identity.Caller{Actor: es.ActorPeer, Node: alice}, DocumentID: "invoice-2", Kind: pay.Invoice,
+		Amount: money.MustDecimal("1"), By: identity.Caller{Actor: es.ActorPeer, Node: alice}, DocumentID: "invoice-2", Kind: pay.Invoice,
 	})
 	w.want(w.as("bob", "POST", "/invoices/invoice-2/cancel", ""), 409, "Invoice already accepted by requestor")
 	w.want(w.as("bob", "POST", "/invoices/nope/cancel", ""), 404)

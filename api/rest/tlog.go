@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -46,8 +44,8 @@ func (s emetAPI) GetTile(c echo.Context) error {
 	if s.Ledger == nil {
 		return errNoProofs
 	}
-	level, index, width, ok := tileOf(c.Param("level"), c.Param("*"))
-	if !ok {
+	level, index, width, err := ledger.ParseTilePath(c.Param("level") + "/" + c.Param("*"))
+	if err != nil {
 		return problem(http.StatusNotFound, "there is no such tile; the path is that of c2sp.org/tlog-tiles")
 	}
 	b, err := s.Ledger.Tile(c.Request().Context(), level, index, width)
@@ -56,34 +54,4 @@ func (s emetAPI) GetTile(c echo.Context) error {
 	}
 	c.Response().Header().Set("Cache-Control", "max-age=31536000, immutable")
 	return c.Blob(http.StatusOK, "application/octet-stream", b)
-}
-
-const wholeTile = 256 // hashes
-
-// tileOf reads the index of a tile in groups of three digits, all but the last
-// with an x before them, and its width after .p/ if it is partial.
-func tileOf(levelText, path string) (level int, index uint64, width int, ok bool) {
-	number := func(text string, most uint64) uint64 {
-		n, err := strconv.ParseUint(text, 10, 63)
-		if err != nil || n > most || strconv.FormatUint(n, 10) != text {
-			ok = false
-		}
-		return n
-	}
-	ok = true
-	level, width = int(number(levelText, 63)), wholeTile
-	path, part, partial := strings.Cut(path, ".p/")
-	if partial {
-		width = int(number(part, wholeTile-1))
-	}
-	groups := strings.Split(path, "/")
-	for i, g := range groups {
-		digits, lead := strings.CutPrefix(g, "x")
-		n, err := strconv.ParseUint(digits, 10, 10)
-		if err != nil || n > 999 || len(digits) != 3 || lead != (i < len(groups)-1) || lead && i == 0 && n == 0 || len(groups) > 6 {
-			return 0, 0, 0, false
-		}
-		index = index*1000 + n
-	}
-	return level, index, width, ok && width > 0
 }

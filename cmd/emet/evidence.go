@@ -14,7 +14,6 @@ import (
 
 	"github.com/emet-node/emet/adapters/ledger"
 	"github.com/emet-node/emet/adapters/ledger/verify"
-	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
@@ -189,7 +188,6 @@ func runProof(cmd *cobra.Command, args []string, r *node.Reading, l *ledger.Read
 
 // trustOf is what the flags say is to be believed.
 func trustOf(cmd *cobra.Command) (t verify.Trust, err error) {
-	t.Recover = secrets.Recover
 	id, _ := cmd.Flags().GetString("identity")
 	key, _ := cmd.Flags().GetString("key")
 	if id == "" && key == "" {

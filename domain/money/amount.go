@@ -145,14 +145,6 @@ func (a Amount) Min(x Amount) Amount {
 	return a
 }
 
-// Sum adds amounts.
-func Sum(all ...Amount) (sum Amount) {
-	for _, a := range all {
-		sum = sum.Add(a)
-	}
-	return sum
-}
-
 // Decimal is a as a Decimal.
 func (a Amount) Decimal() Decimal { return normal(a.Wei(), places) }
 

@@ -81,9 +81,6 @@ func MustDecimal(s string) Decimal {
 	return d
 }
 
-// DecimalOf is a whole number.
-func DecimalOf(n int64) Decimal { return normal(big.NewInt(n), 0) }
-
 // Add is d + x.
 func (d Decimal) Add(x Decimal) Decimal {
 	scale := max(d.scale, x.scale)

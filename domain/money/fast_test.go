@@ -52,7 +52,7 @@ func TestAmountsAroundTheEndsOfAWord(t *testing.T) {
 			"sum":        {a.Add(b), FromWei(new(big.Int).Add(x, y))},
 			"difference": {a.Sub(b), FromWei(new(big.Int).Sub(x, y))},
 			"negative":   {a.Neg(), FromWei(new(big.Int).Neg(x))},
-			"total":      {Sum(a, b, a), FromWei(new(big.Int).Add(new(big.Int).Add(x, y), x))},
+			"total":      {a.Add(b).Add(a), FromWei(new(big.Int).Add(new(big.Int).Add(x, y), x))},
 			"order":      {a.Cmp(b), x.Cmp(y)},
 			"sign":       {a.Sign(), x.Sign()},
 			"text":       {a.WeiString(), x.String()},

@@ -11,6 +11,48 @@ import (
 	"github.com/emet-node/emet/domain/market/agreement"
 )
 
+func (c *checker) parties() answer {
+	switch d := c.deal; {
+	case d.proposals == 0:
+		return missing("the agreement itself is not shown")
+	case d.proposals > 1:
+		return disproved("the agreement was made %d times", d.proposals)
+	case d.id != c.Agreement:
+		return disproved("the events are about agreement %s", d.id)
+	case c.own() != c.owner:
+		return disproved("the log is kept by %s, who is not the %s", c.owner, sideName(c.Side))
+	}
+	t := c.deal.terms
+	for _, id := range c.trust.Identities {
+		if id != t.Requestor && id != t.Provider {
+			return disproved("%s is no party: the agreement is between %s and %s", id, t.Requestor, t.Provider)
+		}
+	}
+	return proved("%s buys of %s; this is the %s's log", t.Requestor, t.Provider, sideName(c.Side))
+}
+
+func sideName(side string) string {
+	if side == string(identity.Requestor) {
+		return "requestor"
+	}
+	return "provider"
+}
+
+// own and other are the parties as the agreement names them.
+func (c *checker) own() identity.NodeID {
+	if c.Side == string(identity.Requestor) {
+		return c.deal.terms.Requestor
+	}
+	return c.deal.terms.Provider
+}
+
+func (c *checker) other() identity.NodeID {
+	if c.Side == string(identity.Requestor) {
+		return c.deal.terms.Provider
+	}
+	return c.deal.terms.Requestor
+}
+
 func (c *checker) agreementID() answer {
 	t := c.deal.terms
 	switch {

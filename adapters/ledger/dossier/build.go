@@ -358,9 +358,8 @@ func (b *builder) vouch(ctx context.Context) error {
 
 // useful leaves out what is not about the two parties.
 func (b *builder) useful(d peer.Delegation) bool {
-	doc, err := delegation.Parse([]byte(d.Document))
-	who, err2 := verify.Recover(doc.Digest(verify.Keccak), d.Signature)
-	return errors.Join(err, err2) == nil && who == doc.Identity && (doc.Role == delegation.Log || doc.Role == delegation.Host) &&
+	doc, err := verify.Delegation(d)
+	return err == nil && (doc.Role == delegation.Log || doc.Role == delegation.Host) &&
 		(doc.Identity == b.other || doc.Subject == b.under.Origin)
 }
 

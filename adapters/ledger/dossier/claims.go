@@ -10,8 +10,7 @@ const (
 	Missing   Verdict = "missing" // nothing speaks against it, something that it needs is not there
 )
 
-// The claims, in the order in which they are answered. docs/formats.md says
-// when each is proved.
+// The claims, in the order in which they are answered.
 const (
 	ClaimContainer         = "container"
 	ClaimKeys              = "keys"
@@ -41,16 +40,6 @@ const (
 	ClaimConflicts         = "peer.conflicts"
 	ClaimBracket           = "time.bracket"
 )
-
-// ClaimNames are all claims in order.
-var ClaimNames = []string{
-	ClaimContainer, ClaimKeys, ClaimLogKey, ClaimLogSigned, ClaimLogEvents, ClaimLogStreams, ClaimLogComplete, ClaimParties, ClaimAgreementID, ClaimProposals,
-	ClaimRequestor, ClaimProvider, ClaimMessages, ClaimCommands, ClaimNotesMonotone, ClaimNotesUsage, ClaimNotesPrice, ClaimInvoice, ClaimAccepted,
-	ClaimPaymentSigned, ClaimPaymentAmount, ClaimPaymentChain, ClaimCosignedAgreement, ClaimCosignedBills, ClaimCosignedPayments, ClaimConflicts, ClaimBracket,
-}
-
-// foundations must be proved before anything that the events say counts.
-const foundations = 5
 
 // Claim is one answer. Says is for people.
 type Claim struct {

@@ -1,15 +1,11 @@
 package dossier
 
 import (
-	"crypto/ed25519"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
-	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/identity/delegation"
 	"github.com/emet-node/emet/domain/ledger"
@@ -28,6 +24,7 @@ type Trust struct {
 // checker answers the claims about one dossier.
 type checker struct {
 	Dossier
+	size       int // of the file, in bytes
 	trust      Trust
 	report     Report
 	vouched    []vouched
@@ -63,32 +60,73 @@ func disproved(format string, args ...any) answer {
 
 func missing(format string, args ...any) answer { return answer{Missing, fmt.Sprintf(format, args...)} }
 
+// claims are all claims in order, and how each is answered. docs/formats.md
+// says when each is proved.
+var claims = []struct {
+	name   string
+	answer func(c *checker) answer
+}{
+	{ClaimContainer, (*checker).container},
+	{ClaimKeys, (*checker).keys},
+	{ClaimLogKey, (*checker).logKey},
+	{ClaimLogSigned, (*checker).logSigned},
+	{ClaimLogEvents, (*checker).logEvents},
+	{ClaimLogStreams, (*checker).streams},
+	{ClaimLogComplete, (*checker).complete},
+	{ClaimParties, (*checker).parties},
+	{ClaimAgreementID, (*checker).agreementID},
+	{ClaimProposals, (*checker).proposals},
+	{ClaimRequestor, func(c *checker) answer {
+		return c.statements("requestor", c.deal.terms.Requestor, stageProposed, stageCommitted)
+	}},
+	{ClaimProvider, func(c *checker) answer { return c.statements("provider", c.deal.terms.Provider, stageApproved) }},
+	{ClaimMessages, func(c *checker) answer { return c.letters() }},
+	{ClaimCommands, (*checker).commands},
+	{ClaimNotesMonotone, (*checker).monotone},
+	{ClaimNotesUsage, (*checker).usage},
+	{ClaimNotesPrice, (*checker).price},
+	{ClaimInvoice, (*checker).invoice},
+	{ClaimAccepted, (*checker).accepted},
+	{ClaimPaymentSigned, (*checker).paymentSigned},
+	{ClaimPaymentAmount, (*checker).paymentAmount},
+	{ClaimPaymentChain, (*checker).paymentChain},
+	{ClaimCosignedAgreement, func(c *checker) answer { return c.cosigned(ClaimCosignedAgreement) }},
+	{ClaimCosignedBills, func(c *checker) answer { return c.cosigned(ClaimCosignedBills) }},
+	{ClaimCosignedPayments, func(c *checker) answer { return c.cosigned(ClaimCosignedPayments) }},
+	{ClaimConflicts, (*checker).conflicts},
+	{ClaimBracket, (*checker).bracket},
+}
+
+// foundations is how many claims, from the first, must be proved before
+// anything that the events say counts.
+const foundations = 5
+
 // Verify answers what a dossier proves to somebody who believes t.
 func Verify(b []byte, t Trust) Report {
 	d, _, err := parse(b)
-	c := &checker{Dossier: d, trust: t}
-	c.letters, c.documents, c.sightings = sync.OnceValue(c.readLetters), sync.OnceValues(c.readDocuments), sync.OnceValues(c.readSightings)
+	c := &checker{Dossier: d, size: len(b), trust: t}
 	if err != nil {
 		c.say(ClaimContainer, disproved("%v", err))
-		for _, name := range ClaimNames[1:] {
-			c.say(name, missing("there is no whole dossier"))
+		for _, x := range claims[1:] {
+			c.say(x.name, missing("there is no whole dossier"))
 		}
 		return c.report
 	}
+	c.letters, c.documents, c.sightings = sync.OnceValue(c.readLetters), sync.OnceValues(c.readDocuments), sync.OnceValues(c.readSightings)
 	c.report.Agreement, c.report.Side = d.Agreement, d.Side
-	c.say(ClaimContainer, proved("the file is whole: %d events, %d bytes", len(d.Events), len(b)))
-	c.say(ClaimKeys, c.keys())
-	c.say(ClaimLogKey, c.logKey())
-	c.say(ClaimLogSigned, c.logSigned())
-	c.say(ClaimLogEvents, c.logEvents())
-	for _, name := range ClaimNames[foundations:] {
-		if c.founded() {
-			c.say(name, c.claim(name))
+	for i, x := range claims {
+		if i < foundations || c.founded() {
+			c.say(x.name, x.answer(c))
 			continue
 		}
-		c.say(name, missing("it rests on what is not proved above"))
+		c.say(x.name, missing("it rests on what is not proved above"))
 	}
 	return c.report
+}
+
+// container answers for a file that could be read; else nothing is asked.
+func (c *checker) container() answer {
+	return proved("the file is whole: %d events, %d bytes", len(c.Events), c.size)
 }
 
 // Page says whether the page in a container is the one that this build makes
@@ -113,330 +151,4 @@ func (c *checker) founded() bool {
 		}
 	}
 	return true
-}
-
-func (c *checker) claim(name string) answer {
-	switch name {
-	case ClaimLogStreams:
-		return c.streams()
-	case ClaimLogComplete:
-		return c.complete()
-	case ClaimParties:
-		return c.parties()
-	case ClaimAgreementID:
-		return c.agreementID()
-	case ClaimProposals:
-		return c.proposals()
-	case ClaimRequestor:
-		return c.statements("requestor", c.deal.terms.Requestor, stageProposed, stageCommitted)
-	case ClaimProvider:
-		return c.statements("provider", c.deal.terms.Provider, stageApproved)
-	case ClaimMessages:
-		return c.letters()
-	case ClaimCommands:
-		return c.commands()
-	case ClaimNotesMonotone:
-		return c.monotone()
-	case ClaimNotesUsage:
-		return c.usage()
-	case ClaimNotesPrice:
-		return c.price()
-	case ClaimInvoice:
-		return c.invoice()
-	case ClaimAccepted:
-		return c.accepted()
-	case ClaimPaymentSigned:
-		return c.paymentSigned()
-	case ClaimPaymentAmount:
-		return c.paymentAmount()
-	case ClaimPaymentChain:
-		return c.paymentChain()
-	case ClaimConflicts:
-		return c.conflicts()
-	case ClaimBracket:
-		return c.bracket()
-	}
-	return c.cosigned(name)
-}
-
-// keys checks every attestation.
-func (c *checker) keys() answer {
-	last := ""
-	for i, a := range c.Attestations {
-		d, err := delegation.Parse([]byte(a.Document))
-		switch {
-		case err != nil:
-			return disproved("attestation %d: %v", i, err)
-		case d.Role != delegation.Log && d.Role != delegation.Host:
-			return disproved("attestation %d is of role %q", i, d.Role)
-		case i > 0 && a.Document <= last:
-			return disproved("attestation %d is out of order", i)
-		}
-		who, err := verify.Recover(d.Digest(verify.Keccak), a.Signature)
-		if err != nil || who != d.Identity {
-			return disproved("attestation %d is not signed by %s", i, d.Identity)
-		}
-		last = a.Document
-		c.vouched = append(c.vouched, vouched{d})
-	}
-	return proved("%d keys are vouched for by the identities that own them", len(c.vouched))
-}
-
-// logKey finds the key that counts for the log.
-func (c *checker) logKey() answer {
-	origin, _, _, err := verify.ParseCheckpoint([]byte(c.Checkpoint))
-	if err != nil {
-		return disproved("%v", err)
-	}
-	c.report.Log = origin
-	owner, ok := ownerOf(origin)
-	if !ok {
-		return disproved("%q is no log of an identity", origin)
-	}
-	c.owner = owner
-	named := c.trust.key(origin)
-	if named != nil {
-		c.key = *named
-	}
-	var late, other bool
-	for _, v := range c.vouched {
-		key, err := verify.LogKey(v.Document)
-		if err != nil || v.Subject != origin || v.Identity != owner {
-			continue
-		}
-		switch {
-		case named != nil && !named.Public.Equal(key.Public):
-			other = true
-		case !v.at(c.lastRecorded()):
-			late = true
-		case named != nil || slices.Contains(c.trust.Identities, owner):
-			c.key = key
-			return proved("%s vouches for the key of its log", owner)
-		}
-	}
-	switch {
-	case other:
-		return disproved("the owner vouches for another key than the one named")
-	case late:
-		return disproved("no attestation was valid when the last event was recorded")
-	case named != nil:
-		return proved("the log's key was named")
-	}
-	return missing("nobody who was named vouches for the log of %s", owner)
-}
-
-func (t Trust) key(origin string) *verify.Key {
-	for i := range t.Keys {
-		if t.Keys[i].Name == origin {
-			return &t.Keys[i]
-		}
-	}
-	return nil
-}
-
-// lastRecorded is when the last event says it was recorded; zero if that
-// cannot be read, which another claim tells.
-func (c *checker) lastRecorded() time.Time {
-	if len(c.Events) == 0 {
-		return time.Time{}
-	}
-	return headerOf(c.Events[len(c.Events)-1]).Recorded
-}
-
-// headerOf reads the header of an event without asking which tree it is in;
-// what cannot be read is zero.
-func headerOf(e Event) verify.Leaf {
-	l, _ := verify.Header(e.Header, nil, ledger.Checkpoint{}) //nolint:errcheck // it is in no tree of nothing
-	return l
-}
-
-// Owner is who says to keep the log of a dossier, "" when nobody does.
-func Owner(d Dossier) identity.NodeID {
-	origin, _, _, _ := verify.ParseCheckpoint([]byte(d.Checkpoint)) //nolint:errcheck // nobody owns what cannot be read
-	id, _ := ownerOf(origin)
-	return id
-}
-
-// ownerOf is in whose name an origin line is.
-func ownerOf(origin string) (identity.NodeID, bool) {
-	parts := strings.Split(origin, "/")
-	if len(parts) != 3 || parts[0] != "emet" || len(parts[2]) != 32 || strings.Trim(parts[2], "0123456789abcdef") != "" {
-		return "", false
-	}
-	id, err := identity.ParseNodeID(parts[1])
-	return id, err == nil && string(id) == parts[1]
-}
-
-func (c *checker) logSigned() answer {
-	if c.key.Name == "" {
-		return missing("there is no key to check it with")
-	}
-	under, err := verify.Checkpoint([]byte(c.Checkpoint), c.key)
-	if err != nil {
-		return disproved("%v", err)
-	}
-	c.checkpoint = under
-	return proved("the log of %d events with the root %s is signed", c.checkpoint.Size, c.checkpoint.Root)
-}
-
-// logEvents checks every event by itself and reads what it says.
-func (c *checker) logEvents() answer {
-	if c.checkpoint.Note == nil {
-		return missing("there is no signed log to find them in")
-	}
-	if len(c.Events) == 0 {
-		return disproved("there is no event")
-	}
-	for i, e := range c.Events {
-		l, err := verify.Header(e.Header, c.proof(e.Inclusion), c.checkpoint)
-		if err != nil {
-			return disproved("event %d of the dossier: %v", i, err)
-		}
-		if i > 0 && l.Position <= c.facts[i-1].Position {
-			return disproved("event %d of the dossier is out of order", i)
-		}
-		f, err := c.shown(e, l)
-		if err != nil {
-			return disproved("position %d: %v", l.Position, err)
-		}
-		c.facts = append(c.facts, f)
-	}
-	c.deal = dealOf(c.facts, c.Side, c.Agreement)
-	if n := len(c.report.Withheld); n > 0 {
-		return proved("%d events are in it, with the content that they commit to; %d contents are withheld", len(c.facts), n)
-	}
-	return proved("%d events are in it, with the content that they commit to", len(c.facts))
-}
-
-// shown reads the content of an event as far as it is shown.
-func (c *checker) shown(e Event, l verify.Leaf) (fact, error) {
-	f := fact{Leaf: l}
-	withhold := func(what string) {
-		c.report.Withheld = append(c.report.Withheld, Withholds{
-			Position: uint64(l.Position), Stream: string(l.Stream), Type: l.Type, What: what,
-		})
-	}
-	if e.MetaSalt == nil {
-		if e.Meta != "" {
-			return f, fmt.Errorf("%w: metadata without a salt", ErrMalformed)
-		}
-		withhold("meta")
-	} else if err := l.Meta(e.MetaSalt, []byte(e.Meta)); err != nil {
-		return f, err
-	}
-	content := []byte(e.Data)
-	if e.Bytes != nil {
-		content = e.Bytes
-	}
-	switch {
-	case e.Data != "" && e.Bytes != nil, e.Bytes != nil && !l.Sealed, e.Bytes == nil && l.Sealed && e.DataSalt != nil:
-		return f, fmt.Errorf("%w: content of the wrong kind", ErrMalformed)
-	case e.DataSalt == nil && (len(content) > 0 || e.Key != nil):
-		return f, fmt.Errorf("%w: content without a salt", ErrMalformed)
-	case e.DataSalt == nil:
-		withhold("data")
-		return f, nil
-	}
-	if err := l.Data(e.DataSalt, content); err != nil {
-		return f, err
-	}
-	switch {
-	case !l.Sealed && e.Key != nil:
-		return f, fmt.Errorf("%w: a key for content that is not sealed", ErrMalformed)
-	case !l.Sealed:
-		f.data = content
-	case e.Key == nil:
-		withhold("key")
-	default:
-		open, err := openSealed(e.Key, l, content)
-		if err != nil {
-			return f, err
-		}
-		f.data = open
-	}
-	return f, nil
-}
-
-// streams checks that nothing is left out between the events of a stream.
-func (c *checker) streams() answer {
-	type head struct {
-		revision es.Revision
-		leaf     es.Hash
-	}
-	heads := make(map[es.Stream]head)
-	gap := ""
-	for i, f := range c.facts {
-		if i > 0 && !f.Recorded.After(c.facts[i-1].Recorded) {
-			return disproved("position %d was recorded no later than the event before it", f.Position)
-		}
-		h, begun := heads[f.Stream]
-		switch {
-		case begun && f.Revision <= h.revision, f.Revision < 0:
-			return disproved("%s: revision %d comes after %d", f.Stream, f.Revision, h.revision)
-		case !begun && f.Revision == 0 && f.PrevInStream != es.Hash{}, begun && f.Revision == h.revision+1 && f.PrevInStream != h.leaf:
-			return disproved("%s: revision %d does not continue the one before", f.Stream, f.Revision)
-		case f.Stream == ledger.LogStream: // of which only the blocks are shown
-		case !begun && f.Revision != 0, begun && f.Revision != h.revision+1:
-			gap = fmt.Sprintf("%s: something is left out before revision %d", f.Stream, f.Revision)
-		}
-		heads[f.Stream] = head{f.Revision, f.Hash}
-	}
-	if gap != "" {
-		return missing("%s", gap)
-	}
-	return proved("nothing is left out between the events of %d streams", len(heads))
-}
-
-// complete checks that the owner stands by the dossier as a whole.
-func (c *checker) complete() answer {
-	if c.Signature == nil {
-		return missing("the owner has not signed that this is all")
-	}
-	text, err := c.signedText()
-	if err != nil || !ed25519.Verify(c.key.Public, text, c.Signature) {
-		return disproved("it is not what the owner of the log signed")
-	}
-	return proved("the owner signed that this is all that its log of %d events holds about the deal", c.checkpoint.Size)
-}
-
-func (c *checker) parties() answer {
-	switch d := c.deal; {
-	case d.proposals == 0:
-		return missing("the agreement itself is not shown")
-	case d.proposals > 1:
-		return disproved("the agreement was made %d times", d.proposals)
-	case d.id != c.Agreement:
-		return disproved("the events are about agreement %s", d.id)
-	case c.own() != c.owner:
-		return disproved("the log is kept by %s, who is not the %s", c.owner, sideName(c.Side))
-	}
-	t := c.deal.terms
-	for _, id := range c.trust.Identities {
-		if id != t.Requestor && id != t.Provider {
-			return disproved("%s is no party: the agreement is between %s and %s", id, t.Requestor, t.Provider)
-		}
-	}
-	return proved("%s buys of %s; this is the %s's log", t.Requestor, t.Provider, sideName(c.Side))
-}
-
-func sideName(side string) string {
-	if side == string(identity.Requestor) {
-		return "requestor"
-	}
-	return "provider"
-}
-
-// own and other are the parties as the agreement names them.
-func (c *checker) own() identity.NodeID {
-	if c.Side == string(identity.Requestor) {
-		return c.deal.terms.Requestor
-	}
-	return c.deal.terms.Provider
-}
-
-func (c *checker) other() identity.NodeID {
-	if c.Side == string(identity.Requestor) {
-		return c.deal.terms.Provider
-	}
-	return c.deal.terms.Requestor
 }

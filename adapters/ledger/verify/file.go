@@ -2,19 +2,14 @@ package verify
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-
-	"golang.org/x/crypto/sha3"
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
-	"github.com/emet-node/emet/domain/identity/delegation"
 	"github.com/emet-node/emet/domain/ledger"
+	"github.com/emet-node/emet/domain/peer"
 )
 
 // Format names the form of [File].
@@ -85,9 +80,6 @@ type Trust struct {
 	Key Key
 	// Identity is who must have vouched for the key, "" = nobody.
 	Identity identity.NodeID
-	// Recover returns who signed a digest with r‖s‖v. It is needed where a file
-	// has an attestation: a wrong one is refused even if Key alone would do.
-	Recover func(digest [32]byte, rsv []byte) (identity.NodeID, error)
 }
 
 // Verdict is what a checked file proves.
@@ -128,7 +120,8 @@ func Check(b []byte, t Trust) (Verdict, error) {
 	return v, nil
 }
 
-// attested finds the key of the log and who stands behind it.
+// attested finds the key of the log and who stands behind it. A wrong
+// attestation is refused even if the key alone would do.
 func (v *Verdict) attested(a *Attestation, t Trust) error {
 	v.Key = t.Key
 	switch {
@@ -138,55 +131,17 @@ func (v *Verdict) attested(a *Attestation, t Trust) error {
 		return nil
 	case a == nil:
 		return fmt.Errorf("%w: the file has no attestation by %s", ErrAttested, t.Identity)
-	case t.Recover == nil:
-		return fmt.Errorf("%w: there is no way to check the attestation", ErrNoTrust)
 	}
-	d, err := delegation.Parse([]byte(a.Document))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrAttested, err)
-	}
-	who, err := t.Recover(d.Digest(keccak), a.Signature)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrAttested, err)
-	}
-	key, err := logKey(d)
+	d, key, err := Vouched(peer.Delegation{Document: a.Document, Signature: a.Signature})
 	switch {
 	case err != nil:
 		return err
-	case who != d.Identity, t.Identity != "" && who != t.Identity:
-		return fmt.Errorf("%w: signed by %s for %s, want %s", ErrAttested, who, d.Identity, t.Identity)
+	case t.Identity != "" && d.Identity != t.Identity:
+		return fmt.Errorf("%w: signed by %s, want %s", ErrAttested, d.Identity, t.Identity)
 	case t.Key.Name != "" && (t.Key.Name != key.Name || !t.Key.Public.Equal(key.Public)):
 		return fmt.Errorf("%w: the attestation is for another key", ErrAttested)
 	}
-	v.Key, v.Identity = key, who
+	v.Key, v.Identity = key, d.Identity
 	v.NotBefore, v.NotAfter = time.Unix(d.NotBefore, 0).UTC(), time.Unix(d.NotAfter, 0).UTC()
 	return nil
-}
-
-// LogKey is the key that a delegation of role log is for, under the name of its
-// log. It fails with [ErrAttested].
-func LogKey(d delegation.Document) (Key, error) { return logKey(d) }
-
-// Keccak is Keccak-256 over the parts in order, for digests of delegations.
-func Keccak(parts ...[]byte) []byte { return keccak(parts...) }
-
-// logKey is the key that a delegation is for. The origin must be in the name
-// of the identity that signs.
-func logKey(d delegation.Document) (Key, error) {
-	public, err := hex.DecodeString(strings.TrimPrefix(d.PublicKey, "08011220"))
-	if err != nil || d.Role != delegation.Log || len(public) != ed25519.PublicKeySize || ledger.KeyOf(public) != d.PublicKey {
-		return Key{}, fmt.Errorf("%w: the attestation is for no key of a log", ErrAttested)
-	}
-	if !strings.HasPrefix(d.Subject, "emet/"+string(d.Identity)+"/") || !validName(d.Subject) {
-		return Key{}, fmt.Errorf("%w: %s vouches for the log of somebody else, %q", ErrAttested, d.Identity, d.Subject)
-	}
-	return Key{Name: d.Subject, Public: public}, nil
-}
-
-func keccak(parts ...[]byte) []byte {
-	h := sha3.NewLegacyKeccak256()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return h.Sum(nil)
 }

@@ -182,6 +182,25 @@ func (p *people) All() []identity.NodeID {
 	return out
 }
 
+func (p *people) add(id identity.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ours[id] = true
+}
+
+func (p *people) remove(id identity.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.ours, id)
+}
+
+// prefer makes an identity the one that speaks when none is named.
+func (p *people) prefer(id identity.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.main = id
+}
+
 // Find implements rest.Keys.
 func (p *people) Find(secret string) (rest.Key, bool) {
 	p.mu.Lock()

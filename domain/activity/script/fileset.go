@@ -4,18 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 )
 
-// Fileset selects files of a directory by globs in which * does not cross '/'.
-// No includes means all; excludes win.
+// Fileset is the wish to move those files of a directory that globs select. It
+// is read, so that an exe-unit that moves single files can refuse it by name.
 type Fileset struct {
 	Desc               string
 	Includes, Excludes []string
 }
 
-// maxGlob bounds one glob, so that the expression made of it stays small.
+// maxGlob bounds one glob, in bytes.
 const maxGlob = 1024
 
 func filesets(f fields, into *[]Fileset) error {
@@ -69,68 +69,10 @@ func globs(f fields, name string, into *[]string) error {
 }
 
 func (s Fileset) check() error {
-	for _, g := range append(append([]string{}, s.Includes...), s.Excludes...) {
-		if _, err := globRegexp(g); err != nil {
-			return err
+	for _, g := range slices.Concat(s.Includes, s.Excludes) {
+		if len(g) > maxGlob {
+			return fmt.Errorf("glob of %d bytes, at most %d are taken", len(g), maxGlob)
 		}
 	}
 	return nil
-}
-
-// Match says whether the set selects a path relative to its directory.
-func (s Fileset) Match(path string) bool {
-	if anyMatches(s.Excludes, path) {
-		return false
-	}
-	return len(s.Includes) == 0 || anyMatches(s.Includes, path)
-}
-
-// Selected says whether any of the sets selects path; no sets select all.
-func Selected(sets []Fileset, path string) bool {
-	for _, s := range sets {
-		if s.Match(path) {
-			return true
-		}
-	}
-	return len(sets) == 0
-}
-
-func anyMatches(globs []string, path string) bool {
-	for _, g := range globs {
-		if re, err := globRegexp(g); err == nil && re.MatchString(path) {
-			return true
-		}
-	}
-	return false
-}
-
-// globRegexp turns a glob into an expression: ** crosses '/', * and ? do not.
-func globRegexp(glob string) (*regexp.Regexp, error) {
-	if len(glob) > maxGlob {
-		return nil, fmt.Errorf("glob of %d bytes, at most %d are taken", len(glob), maxGlob)
-	}
-	var b strings.Builder
-	b.WriteString(`\A`)
-	for i := 0; i < len(glob); i++ {
-		switch c := glob[i]; {
-		case strings.HasPrefix(glob[i:], "**/"):
-			b.WriteString(`(?:.*/)?`)
-			i += 2
-		case strings.HasPrefix(glob[i:], "**"):
-			b.WriteString(`.*`)
-			i++
-		case c == '*':
-			b.WriteString(`[^/]*`)
-		case c == '?':
-			b.WriteString(`[^/]`)
-		default:
-			b.WriteString(regexp.QuoteMeta(glob[i : i+1]))
-		}
-	}
-	b.WriteString(`\z`)
-	re, err := regexp.Compile(b.String())
-	if err != nil {
-		return nil, fmt.Errorf("glob %q: %w", glob, err)
-	}
-	return re, nil
 }

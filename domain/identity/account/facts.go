@@ -6,15 +6,11 @@ package account
 import (
 	"time"
 
-	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 )
 
 // Category of the streams; the id is the node id.
 const Category = "identity"
-
-// Stream is the stream of an identity.
-func Stream(id identity.NodeID) es.Stream { return es.StreamOf(Category, string(id)) }
 
 // An Event is a fact about one identity.
 //

@@ -3,7 +3,6 @@ package onchain
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"math/big"
 	"slices"
 )
@@ -49,7 +48,3 @@ func (r Range) bytes() (b []byte) {
 	from, to := amountWord(r.From), amountWord(r.To)
 	return append(append(b, from[:]...), to[:]...)
 }
-
-// PaymentID is the payment's id as peers and REST see it: 32 hexadecimal
-// digits, the first half of the intent's id.
-func PaymentID(intent Hash) string { return hex.EncodeToString(intent[:16]) }

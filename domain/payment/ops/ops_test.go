@@ -323,7 +323,7 @@ func TestALockedIdentityPaysWhenItIsUnlocked(t *testing.T) {
 	w.locked = false
 	m := es.Meta{Key: "unlock"}
 	_, err := w.log.Append(context.Background(), m, nil, es.Facts{
-		Stream: account.Stream(requestor), Expected: es.NoStream, Facts: []any{account.Unlocked{Identity: requestor}},
+		Stream: es.StreamOf(account.Category, string(requestor)), Expected: es.NoStream, Facts: []any{account.Unlocked{Identity: requestor}},
 	})
 	ok(t, err)
 	w.pump()

@@ -40,9 +40,6 @@ type State struct {
 	batchOf map[string]string // live batch by intent
 }
 
-// BatchOf is the live batch of an intent, "" = none.
-func (s State) BatchOf(intentID string) string { return s.batchOf[intentID] }
-
 // Intent returns an intent by id.
 func (s State) Intent(id string) (IntentRecorded, bool) {
 	i := slices.IndexFunc(s.Intents, func(x IntentRecorded) bool { return x.IntentID == id })
@@ -135,6 +132,15 @@ func adopt(s State, c Adopt) ([]Event, error) {
 	return []Event{TransferAdopted{Block: c.Block, IntentID: c.IntentID, OrderID: s.ID, TxHash: c.TxHash}}, nil
 }
 
+// PaymentID is the payment of an intent as peers and REST see it: the first 32
+// of its 64 hexadecimal digits. An id that is shorter has none: "".
+func PaymentID(intentID string) string {
+	if len(intentID) < 32 {
+		return ""
+	}
+	return intentID[:32]
+}
+
 func open(s State, c Open) ([]Event, error) {
 	if s.ID != "" {
 		if s.ID == c.OrderID {
@@ -155,7 +161,7 @@ func open(s State, c Open) ([]Event, error) {
 		seen[i.ID] = true
 		total = total.Add(amount)
 		intents = append(intents, IntentRecorded{
-			Amount: amount, IntentID: i.ID, OrderID: c.OrderID, PayeeAddr: i.PayeeAddr, PaymentID: i.ID[:32], Ranges: i.Ranges,
+			Amount: amount, IntentID: i.ID, OrderID: c.OrderID, PayeeAddr: i.PayeeAddr, PaymentID: PaymentID(i.ID), Ranges: i.Ranges,
 		})
 	}
 	if len(intents) == 0 {

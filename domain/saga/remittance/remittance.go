@@ -121,10 +121,10 @@ func deliver(paymentID string, payee identity.NodeID) es.Order {
 // insist sends a refused proof once more when its transfer is final: the payee
 // may have looked at the chain too early.
 func (s *State) insist(e allocation.Spent) []es.Order {
-	if len(e.IntentID) < 32 {
+	id := order.PaymentID(e.IntentID)
+	if id == "" {
 		return nil
 	}
-	id := e.IntentID[:32]
 	payees := slices.Compact(slices.Sorted(slices.Values(s.refused[id])))
 	delete(s.refused, id)
 	var out []es.Order
