@@ -27,7 +27,7 @@ var activityFacts = []entry{
 	reg[life.DestructionRequested]("activity.destruction_requested.v1"),
 	reg[life.Terminated]("activity.terminated.v1"),
 
-	sealed("batch.exec_requested.v1", func(f batch.ExecRequested) string { return activity.Subject(f.ActivityID) }),
+	sealed("batch.exec_requested.v2", func(f batch.ExecRequested) string { return activity.Subject(f.ActivityID) }),
 	sealed("batch.accepted.v1", func(f batch.Accepted) string { return when(f.Script != "", f.ActivityID) }),
 	reg[batch.Refused]("batch.refused.v1"),
 	sealed("batch.command_started.v1", func(f batch.CommandStarted) string { return activity.Subject(f.ActivityID) }),

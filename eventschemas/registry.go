@@ -165,4 +165,9 @@ func (r *Registry) Names() []string {
 var upcasts = []upcast{
 	// The first beacons came without the header of their block.
 	{"$log.beacon.v1", "$log.beacon.v2", func(m map[string]any) map[string]any { return m }},
+	// The first scripts were tried for eight seconds, whatever their clients said.
+	{"batch.exec_requested.v1", "batch.exec_requested.v2", func(m map[string]any) map[string]any {
+		m["timeoutMs"] = json.Number("8000")
+		return m
+	}},
 }

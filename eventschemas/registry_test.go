@@ -179,6 +179,25 @@ func TestOldVersionsAreReadAsNewOnes(t *testing.T) {
 	}
 }
 
+// Scripts of before had eight seconds to be delivered in, whatever their
+// clients said: that is what an old log is read with.
+func TestAScriptOfBeforeHadEightSeconds(t *testing.T) {
+	t.Parallel()
+	old := read(t, "testdata/batch.exec_requested/v1.golden.json")
+	got, err := New().Decode("batch.exec_requested.v1", old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ, data, subject, err := New().Encode(got)
+	want := strings.TrimSuffix(string(old), "}") + `,"timeoutMs":8000}`
+	if f := got.(batch.ExecRequested); err != nil || typ != "batch.exec_requested.v2" || string(data) != want || subject != "activity/"+f.ActivityID {
+		t.Errorf("%s, %s, %s, %v", typ, data, subject, err)
+	}
+	if !got.(batch.ExecRequested).IsIntent() {
+		t.Error("it asks for nothing any more")
+	}
+}
+
 func TestTablesThatContradictThemselves(t *testing.T) {
 	t.Parallel()
 	same := func(m map[string]any) map[string]any { return m }

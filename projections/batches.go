@@ -24,7 +24,7 @@ func (batches) Schema() string {
 }
 
 func (batches) Hears() []string {
-	return []string{"batch.exec_requested.v1", "batch.accepted.v1", "batch.refused.v1", "batch.command_finished.v1", "batch.closed.v1"}
+	return []string{"batch.exec_requested.v2", "batch.accepted.v1", "batch.refused.v1", "batch.command_finished.v1", "batch.closed.v1"}
 }
 
 func (v batches) Apply(tx *Tx, r es.Recorded) error {

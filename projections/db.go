@@ -37,7 +37,7 @@ type DB struct {
 	path  string
 	log   *es.Log
 	views []View
-	hears map[string][]View // by type
+	hears map[string][]View // by name of the fact
 	all   []View            // that hear everything
 
 	swap  sync.RWMutex // held for writing while a rebuilt file takes the place of the old
@@ -92,31 +92,35 @@ func (d *DB) wire() {
 			d.all = append(d.all, v)
 		}
 		for _, typ := range v.Hears() {
-			d.hears[typ] = append(d.hears[typ], v)
+			name := es.FactName(typ)
+			d.hears[name] = append(d.hears[name], v)
 		}
 	}
 }
 
+// hearers are the views that asked for a type, in whichever version it is.
+func (d *DB) hearers(typ string) []View { return d.hears[es.FactName(typ)] }
+
 // recall makes what views remember from the events up to the position.
 func (d *DB) recall(ctx context.Context) error {
 	d.forgot = false
-	var types []string
-	for typ, views := range d.hears {
+	var facts []string
+	for name, views := range d.hears {
 		if slices.ContainsFunc(views, func(v View) bool { _, ok := v.(remembering); return ok }) {
-			types = append(types, typ)
+			facts = append(facts, name)
 		}
 	}
-	if len(types) == 0 || d.Position() == 0 {
+	if len(facts) == 0 || d.Position() == 0 {
 		return nil
 	}
-	for r, err := range d.log.ReadAll(ctx, 0, es.Filter{Types: types}) {
+	for r, err := range d.log.ReadAll(ctx, 0, es.Filter{Facts: facts}) {
 		if err != nil {
 			return fmt.Errorf("view %s: recall: %w", d.name, err)
 		}
 		if r.Position >= d.Position() {
 			break
 		}
-		for _, v := range d.hears[r.Type] {
+		for _, v := range d.hearers(r.Type) {
 			if m, ok := v.(remembering); ok {
 				m.remember(r)
 			}

@@ -116,12 +116,12 @@ func (d *DB) remember(ctx context.Context) error {
 }
 
 // wants says whether a view hears a type.
-func (d *DB) wants(typ string) bool { return len(d.all) > 0 || len(d.hears[typ]) > 0 }
+func (d *DB) wants(typ string) bool { return len(d.all) > 0 || len(d.hearers(typ)) > 0 }
 
 // decode reads what the views want of an event: its content only if one of
 // them asks for the type, or it may be an intent.
 func (d *DB) decode(ctx context.Context, e es.Event) (es.Recorded, error) {
-	return decode(ctx, d.log, e, len(d.hears[e.Type]) > 0, d.dull)
+	return decode(ctx, d.log, e, len(d.hearers(e.Type)) > 0, d.dull)
 }
 
 func decode(ctx context.Context, log *es.Log, e es.Event, asked bool, dull map[string]bool) (es.Recorded, error) {
@@ -169,7 +169,7 @@ func (d *DB) hearAll(tx *Tx, heard []es.Recorded) error {
 
 func (d *DB) hear(tx *Tx, r *es.Recorded) error {
 	tx.rows.now = r.Position
-	for _, views := range [][]View{d.all, d.hears[r.Type]} {
+	for _, views := range [][]View{d.all, d.hearers(r.Type)} {
 		for _, v := range views {
 			if err := v.Apply(tx, *r); err != nil {
 				return fmt.Errorf("%s: event %d (%s of %s): %w", v.Name(), r.Position, r.Type, r.Stream, err)

@@ -65,7 +65,7 @@ func deal(ctx context.Context, log *es.Log, head es.Position, sides []*DB, to []
 		if e.Position >= head {
 			break
 		}
-		asked := slices.ContainsFunc(sides, func(d *DB) bool { return len(d.hears[e.Type]) > 0 })
+		asked := slices.ContainsFunc(sides, func(d *DB) bool { return len(d.hearers(e.Type)) > 0 })
 		r, err := decode(ctx, log, e, asked, dull)
 		if err != nil {
 			return err
@@ -86,9 +86,9 @@ func wanted(sides []*DB) es.Filter {
 		if len(d.all) > 0 {
 			return es.Filter{}
 		}
-		for typ := range d.hears {
-			if !slices.Contains(f.Types, typ) {
-				f.Types = append(f.Types, typ)
+		for name := range d.hears {
+			if !slices.Contains(f.Facts, name) {
+				f.Facts = append(f.Facts, name)
 			}
 		}
 	}

@@ -26,9 +26,10 @@ type View interface {
 	Name() string
 	// Schema is the SQL that creates the tables of the view.
 	Schema() string
-	// Hears lists the types that Apply wants; nil means all of them. A view
-	// that wants all is given the content of those that can be intents only:
-	// reading content is what takes time.
+	// Hears lists the types that Apply wants; nil means all of them. It gets
+	// their older versions too, in the newest form. A view that wants all is
+	// given the content of those that can be intents only: reading content is
+	// what takes time.
 	Hears() []string
 	// Apply writes what one fact means. It is a function of the tables and
 	// the fact alone: no clock, no chance, no world.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects/activities"
 	"github.com/emet-node/emet/adapters/exeunit/fake"
 	netmemory "github.com/emet-node/emet/adapters/net/memory"
 	"github.com/emet-node/emet/domain/activity/activity"
@@ -46,6 +47,11 @@ func (x *node) act(id string, c activity.Command, story string) {
 // exec gives a script and waits for the answer.
 func (p *pair) exec(activityID, text string) (string, batch.State) {
 	p.alice.t.Helper()
+	return p.execWithin(5*time.Second, activityID, text)
+}
+
+func (p *pair) execWithin(timeout time.Duration, activityID, text string) (string, batch.State) {
+	p.alice.t.Helper()
 	ctx, id := context.Background(), unique()
 	a, _, err := p.alice.activities.Load(ctx, activity.StreamID(identity.Requestor, activityID))
 	if err != nil {
@@ -54,6 +60,7 @@ func (p *pair) exec(activityID, text string) (string, batch.State) {
 	stream := batch.StreamID(identity.Requestor, activityID, id)
 	if _, err := p.alice.batches.Do(ctx, stream, batch.RequestExec{
 		ActivityID: activityID, AgreementID: a.AgreementID, BatchID: id, By: p.alice.client(), Provider: bob, Requestor: alice, Script: text,
+		TimeoutMS: timeout.Milliseconds(),
 	}, p.alice.meta(a.AgreementID)); err != nil {
 		p.alice.t.Fatal(err)
 	}
@@ -215,6 +222,35 @@ func TestLargeOutputIsKeptBesideBothLogs(t *testing.T) {
 
 // The provider's daemon is away while a command runs, comes back, and neither
 // side loses or doubles anything. The same for the requestor's.
+// A script that did not reach the provider in its time does not reach it later.
+func TestAScriptDoesNotRunAfterItsTime(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]netmemory.Fault{"silent": {LoseRequest: true}, "out of reach": {Refuse: true}, "slow": {Delay: 4 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			rented(t, say("late"), func(t *testing.T, p *pair, id string) {
+				p.n.Faults(func(_, _ identity.NodeID, kind string) netmemory.Fault {
+					if kind == "activity.exec" {
+						return fault
+					}
+					return netmemory.Fault{}
+				})
+				begun := time.Now()
+				b, s := p.execWithin(time.Second, id, hello)
+				if took := time.Since(begun); s.RefusedCode != activities.Unreachable || took < 700*time.Millisecond || took > 1100*time.Millisecond {
+					t.Errorf("%s (%s) after %v", s.RefusedCode, s.RefusedWhy, took)
+				}
+				p.n.Faults(nil)
+				time.Sleep(time.Hour)
+				at, _, err := p.bob.batches.Load(t.Context(), batch.StreamID(identity.Provider, id, b))
+				if err != nil || at.ID != "" {
+					t.Errorf("the provider has it: %+v, %v", at, err)
+				}
+				p.settled()
+			})
+		})
+	}
+}
+
 func TestDaemonsComeAndGo(t *testing.T) {
 	for _, who := range []string{"provider", "requestor"} {
 		t.Run(who, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (d *Deadlines) Run(ctx context.Context) error {
 }
 
 func (d *Deadlines) follow(ctx context.Context, facts chan<- es.Message) error {
-	sub := d.Log.Store.Subscribe(ctx, nil, es.Filter{Types: expiry.Hears})
+	sub := d.Log.Store.Subscribe(ctx, nil, es.AnyVersion(expiry.Hears...))
 	defer sub.Close() //nolint:errcheck // nothing is written
 	for {
 		m, err := sub.Next(ctx)

@@ -81,7 +81,7 @@ func (codec) Encode(fact any) (string, []byte, string, error) {
 
 func (codec) Decode(typ string, data []byte) (any, error) {
 	switch typ {
-	case "job.asked.v1":
+	case "job.asked.v0", "job.asked.v1":
 		var e asked
 		err := json.Unmarshal(data, &e)
 		return e, err

@@ -191,7 +191,7 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 		}
 		return x.units.Destroy(ctx, a)
 	}
-	x.runner.Effects["batch.exec_requested.v1"] = x.buyer.Exec
+	x.runner.Effects["batch.exec_requested.v2"] = x.buyer.Exec
 	sagas := &effects.Sagas{Log: l, Router: router, Checkpoints: &marks{}, Logger: quiet, Processes: []es.Process{
 		subscription.Saga.Start(), negotiator.Saga.Start(), handshake.Saga.Start(), dispatch.Saga.Start(), termination.Saga.Start(),
 	}}

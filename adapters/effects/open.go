@@ -8,16 +8,17 @@ import (
 )
 
 // OpenStreams lists, in the order they were opened, the ids of streams of a
-// prefix that have a fact of one of the types opens and none of closes. It
-// looks at headers only.
+// prefix that have a fact of one of the types opens, in any version, and none
+// of closes. It looks at headers only.
 func OpenStreams(ctx context.Context, s es.Store, prefix string, opens, closes []string) ([]string, error) {
 	open := make(map[es.Stream]es.Position)
-	f := es.Filter{StreamPrefixes: []string{prefix}, Types: slices.Concat(opens, closes)}
+	f, ends := es.AnyVersion(slices.Concat(opens, closes)...), es.AnyVersion(closes...).Facts
+	f.StreamPrefixes = []string{prefix}
 	for e, err := range s.ReadAll(ctx, 0, es.Forward, f, 0) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(closes, e.Type) {
+		if slices.Contains(ends, es.FactName(e.Type)) {
 			delete(open, e.Stream)
 		} else if _, ok := open[e.Stream]; !ok {
 			open[e.Stream] = e.Position

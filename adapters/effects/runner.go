@@ -31,6 +31,9 @@ type Effect func(ctx context.Context, a Attempt) (Outcome, error)
 type Attempt struct {
 	Intent es.Recorded
 	N      int // from 1
+	// Resumed says that the intent is older than this runner: another may have
+	// carried it out and not have lived to say so.
+	Resumed bool
 }
 
 // Outcome is how an effect ended. Its order closes the intent.
@@ -72,11 +75,14 @@ type Runner struct {
 	Log     *es.Log
 	Router  Router
 	Intents Intents
-	Effects map[string]Effect // by event type
+	Effects map[string]Effect // by event type; older versions of it are carried out too
 	Logger  *slog.Logger
 	// QueueOf names the queue of an intent, where one stream should have
 	// several. The default is the stream.
 	QueueOf func(es.Recorded) string
+
+	begun   time.Time
+	effects map[string]Effect // by name of the fact
 
 	mu     sync.Mutex
 	queues map[string]*queue
@@ -142,6 +148,10 @@ func (r *Runner) start(ctx context.Context) (*message.Router, error) {
 	r.queues, r.known, r.ctx = make(map[string]*queue), make(map[es.ID]string), ctx
 	r.idle, r.ready = nil, nil
 	r.mu.Unlock()
+	r.begun, r.effects = time.Now(), make(map[string]Effect, len(r.Effects))
+	for typ, e := range r.Effects {
+		r.effects[es.FactName(typ)] = e
+	}
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.Logger, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: slog.LevelDebug - 4,
 	})
@@ -188,7 +198,7 @@ func (r *Runner) follow(ctx context.Context, from es.Position) error {
 }
 
 func (r *Runner) see(ctx context.Context, e es.Event) error {
-	if _, mine := r.Effects[e.Type]; !mine {
+	if r.effect(e) == nil {
 		return nil
 	}
 	rec, err := r.Log.Decode(ctx, e)
@@ -199,10 +209,13 @@ func (r *Runner) see(ctx context.Context, e es.Event) error {
 	return nil
 }
 
+// effect carries out an intent, nil = that is not ours.
+func (r *Runner) effect(e es.Event) Effect { return r.effects[es.FactName(e.Type)] }
+
 // take adds an intent that is ours to carry out. One whose content was erased
 // asks for nothing any more.
 func (r *Runner) take(rec es.Recorded) {
-	if _, mine := r.Effects[rec.Type]; !mine {
+	if r.effect(rec.Event) == nil {
 		return
 	}
 	if in, ok := rec.Data.(es.Intent); ok && in.IsIntent() {
@@ -315,7 +328,7 @@ func (r *Runner) attempt(name string) {
 	}
 	q.attempt++
 	q.woken = false
-	a := Attempt{Intent: q.waiting[0], N: q.attempt}
+	a := Attempt{Intent: q.waiting[0], N: q.attempt, Resumed: q.waiting[0].Recorded.Before(r.begun)}
 	r.mu.Unlock()
 	err := r.try(r.ctx, a)
 	switch {
@@ -339,7 +352,7 @@ func (r *Runner) try(ctx context.Context, a Attempt) (err error) {
 		return err
 	}
 	begun := time.Now()
-	out, err := r.Effects[a.Intent.Type](ctx, a)
+	out, err := r.effect(a.Intent.Event)(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,36 @@ func TestACrashBetweenActAndOutcome(t *testing.T) {
 	})
 }
 
+// What a build of before asked for is carried out, whether it is found at the
+// start or comes later. Who carries it out knows what is older than himself.
+func TestIntentsOfOldVersionsAreCarriedOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		old := func(stream, name string) {
+			e := es.NewEvent{ID: es.EventID(es.StreamOf("job", stream), name, 0), Type: "job.asked.v0", Data: []byte(`{"Name":"` + name + `"}`), Meta: []byte(`{}`)}
+			if _, err := w.l.Store.Append(t.Context(), nil, es.Write{Stream: es.StreamOf("job", stream), Expected: es.Any, Events: []es.NewEvent{e}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old("a", "before")
+		time.Sleep(time.Second)
+		resumed := make(map[string]bool)
+		_, stop := w.run(func(_ context.Context, a effects.Attempt) (effects.Outcome, error) {
+			resumed[a.Intent.Data.(asked).Name] = a.Resumed
+			return outcome(a, "ok"), nil
+		})
+		synctest.Wait()
+		time.Sleep(time.Second)
+		old("b", "after")
+		time.Sleep(time.Hour)
+		stop()
+		w.want("a", "{Name:before}", "{Name:before Text:ok}")
+		w.want("b", "{Name:after}", "{Name:after Text:ok}")
+		if !resumed["before"] || resumed["after"] || len(resumed) != 2 {
+			t.Errorf("resumed: %v", resumed)
+		}
+	})
+}
+
 // Two runners over one log, as when one does not know yet that it is dead.
 func TestTwoRunnersWriteOneOutcome(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

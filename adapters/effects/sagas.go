@@ -54,7 +54,7 @@ func (s *Sagas) run(ctx context.Context, p es.Process) (err error) {
 	if err != nil {
 		return err
 	}
-	sub := s.Log.Store.Subscribe(ctx, nil, es.Filter{Types: p.Hears()})
+	sub := s.Log.Store.Subscribe(ctx, nil, es.AnyVersion(p.Hears()...))
 	defer sub.Close() //nolint:errcheck // nothing is written
 	written, saved, done := time.Now(), from, from
 	defer func() {

@@ -90,8 +90,9 @@ var activityFamily = family{text: activityText, status: func(err error) int {
 		notApproved *activity.NotApprovedError
 		occupied    *activity.OccupiedError
 		exists      *batch.ExistsError
+		time        *batch.TimeoutError
 	)
-	if errors.As(err, &notApproved) || errors.As(err, &occupied) || errors.As(err, &exists) {
+	if errors.As(err, &notApproved) || errors.As(err, &occupied) || errors.As(err, &exists) || errors.As(err, &time) {
 		return http.StatusBadRequest
 	}
 	return statusIn(err, activityStatuses)

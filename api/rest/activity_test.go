@@ -252,6 +252,55 @@ func TestStatusesOfActivities(t *testing.T) {
 	w.call(408, "POST", "/activity-api/v1/activity?timeout=0", `"`+pending+`"`)
 }
 
+// The timeout of a script is in seconds, and goes with it: to the provider it is
+// brought no longer than that.
+func TestScriptsHaveTheTimeThatTheirClientsSay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, a := w.started()
+	for query, ms := range map[string]int64{"": 5000, "?timeout=1": 1000, "?timeout=2.5": 2500, "?timeout=0": 0, "?timeout=60": 60_000, "?timeout=1e9": 300_000} {
+		b := w.text(w.call(200, "POST", base+a+"/exec"+query, `{"text":"[{\"start\":{}}]"}`))
+		for r, err := range w.log.ReadStream(t.Context(), es.StreamOf(batch.Category, batch.StreamID(identity.Requestor, a, b)), 0) {
+			if e, ok := r.Data.(batch.ExecRequested); err != nil || !ok || e.TimeoutMS != ms {
+				t.Errorf("%q: %+v, %v, want %d ms", query, r.Data, err, ms)
+			}
+			break
+		}
+	}
+	head, _ := w.log.Store.Head(t.Context())
+	for query, why := range map[string]string{
+		"timeout=-1": `from 0 on, got "-1"`, "timeout=-0.001": "from 0 on", "timeout=": "empty value", "timeout=soon": `want seconds, got "soon"`,
+		"timeout=NaN": "want seconds", "timeout=inf": "want seconds", "timeout=1e999": "want seconds", "timeout=1&timeout=2": "duplicate",
+	} {
+		if got := w.call(400, "POST", base+a+"/exec?"+query, `{"text":"[]"}`).body; !strings.Contains(got, "timeout") || !strings.Contains(got, why) {
+			t.Errorf("%s: %s", query, got)
+		}
+	}
+	if now, _ := w.log.Store.Head(t.Context()); now != head {
+		t.Error("a bad timeout left facts")
+	}
+}
+
+// What could not be delivered in time is 408, at once when that is known and
+// never later than a second after the client's time; what the provider refused
+// is told as such.
+func TestScriptsThatAreNotDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, a := w.started()
+	for code, status := range map[string]int{"unreachable": 408, "invalid-state": 400, "duplicate": 400, "forbidden": 403, "failed": 500, "abandoned": 500, "internal": 500} {
+		w.refuse(code)
+		got := w.call(status, "POST", base+a+"/exec?timeout=60", `{"text":"[]"}`).body
+		if status == 408 && got != `{"message":"Timeout"}` || status == 500 && (!strings.Contains(got, "GSB error") || !strings.Contains(got, "endpoint address not found")) {
+			t.Errorf("%s: %s", code, got)
+		}
+	}
+	w.setMute(true)
+	if got := w.call(408, "POST", base+a+"/exec?timeout=0", `{"text":"[]"}`).body; got != `{"message":"Timeout"}` {
+		t.Errorf("without any answer: %s", got)
+	}
+}
+
 // listen reads runtime events of a batch until one satisfies the condition.
 func (w *world) listen(path string, until func(map[string]any) bool, headers ...string) (ids []string, events []map[string]any) {
 	w.t.Helper()

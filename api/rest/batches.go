@@ -26,11 +26,12 @@ import (
 // ever; that the stream ends tells it.
 const failedLinger = 2 * time.Second
 
-// ExecScript hands a script to the exe-unit and waits until that took it.
+// ExecScript hands a script to the exe-unit and waits until that took it. When
+// the client's timeout is over, the script is not brought there any more.
 func (a *activityAPI) ExecScript(c echo.Context) error {
 	ctx := c.Request().Context()
 	q := queryOf(c)
-	wait := q.wait("timeout", defaultWait)
+	wait := q.patience("timeout", defaultWait, batch.LongestDelivery)
 	if q.err != nil {
 		return q.err
 	}
@@ -41,7 +42,7 @@ func (a *activityAPI) ExecScript(c echo.Context) error {
 	if _, err := script.Parse(in.Text); err != nil {
 		return err
 	}
-	id, s, err := a.requestExec(c, in.Text)
+	id, s, err := a.requestExec(c, in.Text, wait)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (a *activityAPI) ExecScript(c echo.Context) error {
 }
 
 // requestExec records the script, together with a look at the activity.
-func (a *activityAPI) requestExec(c echo.Context, text string) (string, activity.State, error) {
+func (a *activityAPI) requestExec(c echo.Context, text string, patience time.Duration) (string, activity.State, error) {
 	ctx := c.Request().Context()
 	s, err := a.find(c, identity.Requestor)
 	if err != nil {
@@ -75,7 +76,8 @@ func (a *activityAPI) requestExec(c echo.Context, text string) (string, activity
 			return problem(http.StatusInternalServerError, "%s: the activity is over", noExeUnit)
 		}
 		_, err = a.Batches.In(t, batch.StreamID(identity.Requestor, s.ID, id), batch.RequestExec{
-			ActivityID: s.ID, AgreementID: s.AgreementID, BatchID: id, By: caller, Provider: s.Provider, Requestor: s.Requestor, Script: text,
+			ActivityID: s.ID, AgreementID: s.AgreementID, BatchID: id, By: caller, Provider: s.Provider, Requestor: s.Requestor,
+			Script: text, TimeoutMS: patience.Milliseconds(),
 		})
 		return err
 	})
@@ -88,6 +90,8 @@ func execRefused(b batch.State) error {
 		return problem(http.StatusBadRequest, "%s", b.RefusedWhy)
 	case peer.Forbidden:
 		return problem(http.StatusForbidden, "%s", b.RefusedWhy)
+	case "unreachable":
+		return problem(http.StatusRequestTimeout, "%s", b.RefusedWhy)
 	}
 	return problem(http.StatusInternalServerError, "%s: %s", noExeUnit, b.RefusedWhy)
 }

@@ -62,16 +62,38 @@ func (q *query) given(name string) (string, bool) {
 
 // wait is a time to wait in seconds, which may have a fraction.
 func (q *query) wait(name string, absent time.Duration) time.Duration {
-	v, ok := q.given(name)
+	f, ok := q.fraction(name)
 	if !ok {
 		return absent
+	}
+	return seconds(f)
+}
+
+// patience is a time in seconds that something else is done with than waiting:
+// it must not be negative, and more than most is most.
+func (q *query) patience(name string, absent, most time.Duration) time.Duration {
+	f, ok := q.fraction(name)
+	if !ok {
+		return absent
+	}
+	if f < 0 {
+		q.fail(name, "want seconds from 0 on, got "+strconv.Quote(q.values.Get(name)))
+	}
+	return min(seconds(f), most)
+}
+
+// fraction is a number that may have a fraction.
+func (q *query) fraction(name string) (f float64, given bool) {
+	v, ok := q.given(name)
+	if !ok {
+		return 0, false
 	}
 	f, err := strconv.ParseFloat(v, 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 		q.fail(name, "want seconds, got "+strconv.Quote(v))
-		return 0
+		return 0, false
 	}
-	return seconds(f)
+	return f, true
 }
 
 // seconds makes a time to wait of a number, within what the node allows.

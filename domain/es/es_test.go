@@ -555,3 +555,23 @@ func TestFilter(t *testing.T) {
 }
 
 const golden = "14300d7a-74dc-52ea-ae57-0e90d6adef3f"
+
+func TestAFactHasOneNameInAllVersions(t *testing.T) {
+	t.Parallel()
+	for typ, want := range map[string]string{
+		"deal.closed.v1": "deal.closed", "deal.closed.v2": "deal.closed", "deal.closed.v12": "deal.closed", "$log.beacon.v2": "$log.beacon",
+		"deal.closed": "deal.closed", "deal.v": "deal.v", "deal.vx": "deal.vx", "deal.v1x": "deal.v1x", "deal.": "deal.", "": "", "v1": "v1", "deal.version": "deal.version",
+	} {
+		if got := es.FactName(typ); got != want {
+			t.Errorf("%q is %q, want %q", typ, got, want)
+		}
+	}
+	f := es.AnyVersion("deal.closed.v2", "offer.made.v1")
+	for typ, want := range map[string]bool{
+		"deal.closed.v1": true, "deal.closed.v2": true, "deal.closed.v3": true, "offer.made.v2": true, "deal.closed_again.v1": false, "deal.opened.v2": false,
+	} {
+		if f.Match("deal-1", typ) != want {
+			t.Errorf("%s: %v", typ, !want)
+		}
+	}
+}

@@ -88,6 +88,23 @@ func (s Stream) Key() string { _, id, _ := strings.Cut(string(s), "-"); return i
 // namespace of event ids, fixed for ever.
 var namespace = ID{0x65, 0x6d, 0x65, 0x74, 0x2d, 0x6e, 0x4f, 0x64, 0x85, 0x2f, 0x65, 0x76, 0x65, 0x6e, 0x74, 0x31}
 
+// FactName is a type without the version of its written form:
+// "agreement.created" of "agreement.created.v1". Who reads facts of any age asks
+// for names: old versions are decoded in their newest form. A type without a
+// version is its own name.
+func FactName(typ string) string {
+	i := strings.LastIndexByte(typ, '.')
+	if i < 0 || len(typ) < i+3 || typ[i+1] != 'v' {
+		return typ
+	}
+	for _, c := range typ[i+2:] {
+		if c < '0' || c > '9' {
+			return typ
+		}
+	}
+	return typ[:i]
+}
+
 // EventID derives the id of the index-th event that the command with key wrote
 // to stream: UUIDv5(namespace, stream ‖ 0 ‖ key ‖ 0 ‖ index). The same command
 // thus writes the same ids however often it is tried.

@@ -9,7 +9,7 @@ import "fmt"
 // for the same things with the same keys.
 type Saga[S any] struct {
 	Name  string
-	Hears []string // type names; everything else passes by
+	Hears []string // types, heard in all their versions; everything else passes by
 	// Instance names the story that a fact belongs to, "" = none.
 	Instance func(Recorded) string
 	Evolve   func(S, Recorded) S

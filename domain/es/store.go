@@ -62,6 +62,7 @@ type Filter struct {
 	Streams        []Stream // exact names
 	StreamPrefixes []string
 	Types          []string // exact names
+	Facts          []string // names as [FactName] gives them: all versions pass
 	TypePrefixes   []string
 	StreamPattern  *regexp.Regexp
 	TypePattern    *regexp.Regexp
@@ -69,7 +70,26 @@ type Filter struct {
 
 // Match says whether an event of that stream and type passes.
 func (f Filter) Match(s Stream, typ string) bool {
-	return match(s, f.Streams, f.StreamPrefixes, f.StreamPattern) && match(typ, f.Types, f.TypePrefixes, f.TypePattern)
+	return match(s, f.Streams, f.StreamPrefixes, f.StreamPattern) && f.matchType(typ)
+}
+
+func (f Filter) matchType(typ string) bool {
+	if len(f.Facts) == 0 {
+		return match(typ, f.Types, f.TypePrefixes, f.TypePattern)
+	}
+	if slices.Contains(f.Facts, FactName(typ)) {
+		return true
+	}
+	return (len(f.Types)+len(f.TypePrefixes) > 0 || f.TypePattern != nil) && match(typ, f.Types, f.TypePrefixes, f.TypePattern)
+}
+
+// AnyVersion is a filter for types in all their versions.
+func AnyVersion(types ...string) Filter {
+	var f Filter
+	for _, typ := range types {
+		f.Facts = append(f.Facts, FactName(typ))
+	}
+	return f
 }
 
 func match[S ~string](v S, exact []S, prefixes []string, re *regexp.Regexp) bool {

@@ -79,12 +79,13 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	for _, p := range c.Processes {
 		names[p.Name()] = true
 		for _, typ := range p.Hears() {
-			r.hears[typ] = append(r.hears[typ], p)
+			name := es.FactName(typ)
+			r.hears[name] = append(r.hears[name], p)
 		}
 	}
 	for _, typ := range expiry.Hears {
-		if _, ok := r.hears[typ]; !ok {
-			r.hears[typ] = nil
+		if _, ok := r.hears[es.FactName(typ)]; !ok {
+			r.hears[es.FactName(typ)] = nil
 		}
 	}
 	if r.recorded, err = index(ctx, c.Log, head, names); err != nil {
@@ -100,8 +101,8 @@ type run struct {
 	Config
 	Report
 	head     es.Position
-	hears    map[string][]es.Process
-	recorded map[string]es.Position // decisions of sagas, by key: where they begin
+	hears    map[string][]es.Process // by name of the fact
+	recorded map[string]es.Position  // decisions of sagas, by key: where they begin
 	deciders map[string]Handler
 	then     *capture
 	book     expiry.Book
@@ -172,7 +173,7 @@ func (r *run) all(ctx context.Context) error {
 
 // hear lets the sagas hear a fact, and looks whose it is.
 func (r *run) hear(ctx context.Context, e es.Event) error {
-	_, heard := r.hears[e.Type]
+	hearers, heard := r.hears[es.FactName(e.Type)]
 	decode := r.Log.Decode
 	if !heard {
 		decode = func(_ context.Context, e es.Event) (es.Recorded, error) { return r.Log.Glance(e) }
@@ -194,7 +195,7 @@ func (r *run) hear(ctx context.Context, e es.Event) error {
 			return r.orphan(ctx, fact)
 		}
 	}
-	for _, p := range r.hears[e.Type] {
+	for _, p := range hearers {
 		for _, c := range p.Hear(fact) {
 			r.ask(p.Name(), c, e.Position)
 		}

@@ -55,7 +55,7 @@ func TestAStoryGoesFromTheBudgetToTheMoneyThatArrived(t *testing.T) {
 	have := types(s)
 	for typ, n := range map[string]int{
 		"allocation.created.v1": 1, "wallet.funds_reserved.v1": 1, "demand.published.v1": 1, "offer.published.v1": 1, "negotiation.opened.v1": 2,
-		"agreement.created.v1": 1, "agreement.approved.v1": 2, "activity.spawned.v1": 1, "batch.exec_requested.v1": 1, "batch.command_finished.v1": 1,
+		"agreement.created.v1": 1, "agreement.approved.v1": 2, "activity.spawned.v1": 1, "batch.exec_requested.v2": 1, "batch.command_finished.v1": 1,
 		"usage.finalised.v1": 1, "bill.invoice_accepted.v1": 1, "allocation.committed.v1": 1, "cycle.run_requested.v1": 1, "order.opened.v1": 1,
 		"order.intent_recorded.v1": 1, "order.batch_sealed.v1": 1, "wallet.nonce_reserved.v1": 1, "tx.finalised.v1": 1, "bill.paid.v1": 2,
 		"allocation.spent.v1": 1, "payment.signing_requested.v1": 1, "payment.verified.v1": 1, "bill.settled.v1": 1, "wallet.funds_observed.v1": 0,

@@ -29,7 +29,7 @@ type Wait struct {
 type rule struct {
 	thing  string
 	by     []string // members that name the thing; nil = the stream's own
-	begins []string // without ".v1"
+	begins []string // without the version
 	ends   []string
 	waits  string
 	moves  string
@@ -128,7 +128,7 @@ var rules = []rule{
 	},
 }
 
-// intents are what facts ask of the world, by type without ".v1".
+// intents are what facts ask of the world, by type without the version.
 var intents = map[string][2]string{
 	"negotiation.counter_requested":    {"the other node to take our proposal", "it is sent again until it is taken or fails; a failed one may be made anew"},
 	"negotiation.rejection_requested":  {"the other node to hear our rejection", "it is sent again until it is heard, for 30 days at most"},
@@ -167,7 +167,7 @@ func (s Story) Waits() []Wait {
 		if id, ok := strings.CutSuffix(f.Info.Key, "/final"); ok {
 			delete(open, "intent/"+id)
 		}
-		typ := strings.TrimSuffix(f.Type, ".v1")
+		typ := es.FactName(f.Type)
 		if i, ok := f.Data.(es.Intent); ok && i.IsIntent() {
 			set("intent/"+f.ID.String(), intentOf(f, typ))
 		}

@@ -63,6 +63,33 @@ func TestWhatADealWaitsFor(t *testing.T) {
 	}
 }
 
+// A log of a build of before tells the same story, and waits for the same.
+func TestALogOfBeforeTellsTheSame(t *testing.T) {
+	t.Parallel()
+	now, then := world(t), &es.Log{Store: memory.New(), Codec: eventschemas.New()}
+	if n, err := storytest.Former(t.Context(), now.Store, then.Store, nil); err != nil || n != 2 {
+		t.Fatalf("%d facts were other before, %v", n, err)
+	}
+	told := func(log *es.Log) (out []string) {
+		s := gather(t, log, storytest.First.Agreement)
+		for _, f := range s.Facts {
+			line := fmt.Sprint(f.Position, f.Stream, es.FactName(f.Type), f.Caused)
+			if f.Parent != nil {
+				line += fmt.Sprint(" by ", *f.Parent)
+			}
+			out = append(out, line)
+		}
+		for _, w := range s.Waits() {
+			out = append(out, w.Thing+w.ID+w.For+w.Moves)
+		}
+		return out
+	}
+	got, want := told(then), told(now)
+	if strings.Join(got, "\n") != strings.Join(want, "\n") || !strings.Contains(strings.Join(want, ""), "the provider's node to take the script") {
+		t.Errorf("told %s\nwant %s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func TestWaitsTellSinceWhenAndUntilWhen(t *testing.T) {
 	t.Parallel()
 	s, _ := dealAt(t, storytest.Billed)

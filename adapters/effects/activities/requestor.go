@@ -14,15 +14,17 @@ import (
 )
 
 const (
-	callTime     = 5 * time.Second  // one try at a request that should be answered at once
-	createTime   = 10 * time.Second // one try at a request for which an exe-unit is started
-	execTime     = 3 * time.Second  // one try at an exec; more than a provider waits for its exe-unit
-	execPatience = 8 * time.Second  // an exec that cannot be delivered by then is refused
-	lastPatience = 60 * time.Second // a provider that does not confirm an end by then is given up on
+	callTime     = 5 * time.Second        // one try at a request that should be answered at once
+	createTime   = 10 * time.Second       // one try at a request for which an exe-unit is started
+	execTime     = 3 * time.Second        // one try at an exec; more than a provider waits for its exe-unit
+	execLeast    = 500 * time.Millisecond // that an exec is tried for, also if its client would not wait
+	lastPatience = 60 * time.Second       // a provider that does not confirm an end by then is given up on
 	retrySoon    = 300 * time.Millisecond
+	retryThen    = 2 * time.Second // instead, when soon is over
+	soon         = 10 * time.Second
 )
 
-// Unreachable is the refusal code of a peer that could not be asked.
+// Unreachable is the refusal code of a peer that could not be asked in time.
 const Unreachable = "unreachable"
 
 // Requestor carries out the intents of the requestor's side.
@@ -105,7 +107,9 @@ func (r *Requestor) Destroy(ctx context.Context, a effects.Attempt) (effects.Out
 	return effects.Outcome{}, &effects.RetryAfter{In: time.Second, Err: err}
 }
 
-// Exec hands a script to the provider's exe-unit.
+// Exec hands a script to the provider's exe-unit, within the time that its
+// client gave. After that nothing is sent any more, but for one case: who goes
+// on for a node that died does not know what that sent, and asks once again.
 func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcome, error) {
 	e := a.Intent.Data.(batch.ExecRequested)
 	order := func(c batch.Command) effects.Outcome {
@@ -118,7 +122,18 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 	if s.Ended {
 		return order(batch.RefuseExec{By: effects.Own(), Code: "abandoned", Message: ErrNoUnit.Error() + ": the activity ended before the script was delivered"}), nil
 	}
-	call, cancel := context.WithTimeout(ctx, execTime)
+	patience := max(time.Duration(e.TimeoutMS)*time.Millisecond, execLeast)
+	end := a.Intent.Recorded.Add(patience)
+	late := func(why string) effects.Outcome {
+		return order(batch.RefuseExec{By: effects.Own(), Code: Unreachable, Message: fmt.Sprintf("the provider did not take the script within %v%s", patience, why)})
+	}
+	try := execTime
+	if left := time.Until(end); left > 0 {
+		try = min(try, left)
+	} else if a.N > 1 || !a.Resumed {
+		return late(""), nil
+	}
+	call, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
 	_, err = r.Peers.Call(call, e.Requestor, e.Provider, peer.Exec{ActivityID: s.PeerID(), BatchID: e.BatchID, Script: e.Script})
 	if err == nil {
@@ -127,10 +142,15 @@ func (r *Requestor) Exec(ctx context.Context, a effects.Attempt) (effects.Outcom
 	if no, ok := effects.RefusalOf(err); ok && !no.MayPass() {
 		return order(batch.RefuseExec{By: effects.Own(), Code: string(no.Code), Message: no.Text}), nil
 	}
-	if time.Since(a.Intent.Recorded) > execPatience {
-		return order(batch.RefuseExec{By: effects.Own(), Code: Unreachable, Message: ErrNoUnit.Error() + ": " + err.Error()}), nil
+	left := time.Until(end)
+	if left <= retrySoon {
+		return late(": " + err.Error()), nil
 	}
-	return effects.Outcome{}, &effects.RetryAfter{In: retrySoon, Err: err}
+	pause := retrySoon
+	if patience-left > soon {
+		pause = retryThen
+	}
+	return effects.Outcome{}, &effects.RetryAfter{In: min(pause, left-retrySoon), Err: err}
 }
 
 // Refresh asks the provider how a living activity is and records what changed.

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -20,40 +21,45 @@ import (
 	"github.com/emet-node/emet/eventschemas"
 )
 
-// saying is a peer that answers everything with an error.
-type saying struct{ err error }
+// saying is a peer that answers everything with an error, or does not answer.
+type saying struct {
+	err   error
+	ack   bool
+	calls int
+}
 
-func (s saying) Call(context.Context, identity.NodeID, identity.NodeID, peer.Message) (peer.Message, error) {
+func (s *saying) Call(ctx context.Context, _, _ identity.NodeID, _ peer.Message) (peer.Message, error) {
+	s.calls++
+	switch {
+	case s.ack:
+		return peer.Ack{}, nil
+	case s.err == nil:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	return nil, s.err
 }
 
-func (s saying) Stream(context.Context, identity.NodeID, identity.NodeID, peer.Message) iter.Seq2[peer.Message, error] {
+func (s *saying) Stream(context.Context, identity.NodeID, identity.NodeID, peer.Message) iter.Seq2[peer.Message, error] {
 	return nil
 }
 
 // Only a no is a no: a provider in trouble is asked again while there is time.
 func TestAScriptIsRefusedOnlyByANo(t *testing.T) {
 	t.Parallel()
-	st := memory.New()
-	t.Cleanup(func() { _ = st.Close() })
-	log := &es.Log{Store: st, Codec: eventschemas.New()}
 	for name, c := range map[string]struct {
 		err  error
-		age  time.Duration
 		code string // of the refusal that is recorded, "" = tried again
 	}{
-		"a no":                  {peer.Refuse(peer.InvalidState, "the activity is terminated"), 0, string(peer.InvalidState)},
-		"busy":                  {peer.Refuse(peer.Busy, "later"), 0, ""},
-		"it failed":             {peer.Refuse(peer.Failed, "the exe-unit is gone"), 0, string(peer.Failed)},
-		"its disk":              {peer.Trouble("no space left on device"), 0, ""},
-		"an old node's trouble": {peer.Refuse(peer.Internal, "no space left on device"), 0, ""},
-		"unreachable":           {peer.ErrUnreachable, 0, ""},
-		"lost on the way":       {errors.New("connection reset"), 0, ""},
-		"its disk for too long": {peer.Refuse(peer.Internal, "no space left on device"), time.Minute, activities.Unreachable},
+		"a no":                  {peer.Refuse(peer.InvalidState, "the activity is terminated"), string(peer.InvalidState)},
+		"busy":                  {peer.Refuse(peer.Busy, "later"), ""},
+		"it failed":             {peer.Refuse(peer.Failed, "the exe-unit is gone"), string(peer.Failed)},
+		"its disk":              {peer.Trouble("no space left on device"), ""},
+		"an old node's trouble": {peer.Refuse(peer.Internal, "no space left on device"), ""},
+		"unreachable":           {peer.ErrUnreachable, ""},
+		"lost on the way":       {errors.New("connection reset"), ""},
 	} {
-		r := &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: saying{c.err}}
-		intent := es.Recorded{Event: es.Event{Recorded: time.Now().Add(-c.age)}, Data: batch.ExecRequested{ActivityID: "a", BatchID: "b", Script: "[]"}}
-		out, err := r.Exec(t.Context(), effects.Attempt{Intent: intent, N: 1})
+		out, err := buyer(t, &saying{err: c.err}).Exec(t.Context(), script(5000, time.Now(), effects.Attempt{N: 1}))
 		no, refused := out.Order.Command.(batch.RefuseExec)
 		if refused != (c.code != "") || no.Code != c.code {
 			t.Errorf("%s: recorded %+v, %v", name, out.Order.Command, err)
@@ -61,6 +67,77 @@ func TestAScriptIsRefusedOnlyByANo(t *testing.T) {
 		if again := new(effects.RetryAfter); c.code == "" && !errors.As(err, &again) {
 			t.Errorf("%s: not tried again: %v", name, err)
 		}
+	}
+}
+
+func buyer(t *testing.T, peers effects.Peers) *activities.Requestor {
+	st := memory.New()
+	t.Cleanup(func() { _ = st.Close() })
+	log := &es.Log{Store: st, Codec: eventschemas.New()}
+	return &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: peers}
+}
+
+// script makes a an attempt at a script that was asked for at some time.
+func script(timeoutMS int64, at time.Time, a effects.Attempt) effects.Attempt {
+	a.Intent = es.Recorded{Event: es.Event{Recorded: at}, Data: batch.ExecRequested{ActivityID: "a", BatchID: "b", Script: "[]", TimeoutMS: timeoutMS}}
+	return a
+}
+
+// A script is tried for as long as its client said, and never sent after that.
+func TestAScriptIsNotSentWhenItsTimeIsOver(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		timeout time.Duration
+		err     error
+		end     time.Duration // when it is refused
+		tries   int
+	}{
+		{time.Second, nil, time.Second, 1},                                                     // one answer is waited for all the time
+		{10 * time.Second, nil, 10 * time.Second, 4},                                           // or four
+		{time.Second, peer.ErrUnreachable, 700 * time.Millisecond, 4},                          // no more than the last pause too early
+		{0, peer.ErrUnreachable, 200 * time.Millisecond, 2},                                    // a quick try is two
+		{0, nil, 500 * time.Millisecond, 1},                                                    //
+		{5 * time.Minute, peer.Trouble("its disk"), 5*time.Minute - 300*time.Millisecond, 180}, // patience grows
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			says := &saying{err: c.err}
+			b, begun := buyer(t, says), time.Now()
+			for n := 1; ; n++ {
+				out, err := b.Exec(t.Context(), script(c.timeout.Milliseconds(), begun, effects.Attempt{N: n}))
+				var again *effects.RetryAfter
+				if errors.As(err, &again) {
+					time.Sleep(again.In)
+					continue
+				}
+				no, refused := out.Order.Command.(batch.RefuseExec)
+				took := time.Since(begun)
+				if err != nil || !refused || no.Code != activities.Unreachable || took < c.end || took > c.end+100*time.Millisecond || says.calls < c.tries || says.calls > c.tries+2 {
+					t.Errorf("%v, %v: %+v, %v after %v and %d tries", c.timeout, c.err, out.Order.Command, err, took, says.calls)
+				}
+				return
+			}
+		})
+	}
+}
+
+// Who comes late does not send at all, unless a node that died may have done.
+func TestOnlyWhoGoesOnAsksLate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		n       int
+		resumed bool
+		calls   int
+	}{{1, false, 0}, {2, false, 0}, {1, true, 1}, {2, true, 0}} {
+		says := &saying{err: peer.ErrUnreachable}
+		out, err := buyer(t, says).Exec(t.Context(), script(5000, time.Now().Add(-time.Minute), effects.Attempt{N: c.n, Resumed: c.resumed}))
+		if no, ok := out.Order.Command.(batch.RefuseExec); err != nil || !ok || no.Code != activities.Unreachable || says.calls != c.calls {
+			t.Errorf("%+v: %+v, %v after %d calls", c, out.Order.Command, err, says.calls)
+		}
+	}
+	says := &saying{ack: true}
+	out, err := buyer(t, says).Exec(t.Context(), script(5000, time.Now().Add(-time.Minute), effects.Attempt{N: 1, Resumed: true}))
+	if _, ok := out.Order.Command.(batch.ConfirmExec); err != nil || !ok {
+		t.Errorf("a script that was taken before: %+v, %v", out.Order.Command, err)
 	}
 }
 
@@ -81,7 +158,7 @@ func TestACreationIsRefusedOnlyByANo(t *testing.T) {
 		"unreachable":           {peer.ErrUnreachable, 0, ""},
 		"its disk for too long": {peer.Trouble("no space left on device"), time.Minute, activities.Unreachable},
 	} {
-		r := &activities.Requestor{Peers: saying{c.err}}
+		r := &activities.Requestor{Peers: &saying{err: c.err}}
 		intent := es.Recorded{Event: es.Event{Recorded: time.Now().Add(-c.age)}, Data: activity.CreationRequested{ActivityID: "a", TimeoutMS: 30_000}}
 		out, err := r.Create(t.Context(), effects.Attempt{Intent: intent, N: 2})
 		no, refused := out.Order.Command.(activity.FailCreation)

@@ -21,9 +21,9 @@ var Redactions = []Redaction{
 	{Name: "stdout", Means: "what commands wrote to their output", hides: output("stdout")},
 	{Name: "stderr", Means: "what commands wrote to their error output", hides: output("stderr")},
 	{Name: "env", Means: "scripts and commands that set an environment", hides: env},
-	{Name: "commands", Means: "all scripts and commands", hides: ofTypes("batch.exec_requested.v1", "batch.accepted.v1", "batch.command_started.v1")},
-	{Name: "transfers", Means: "what was moved from where to where", hides: ofTypes("batch.transfer_finished.v1", "activity.volume_mapped.v1")},
-	{Name: "usage", Means: "readings that no debit note names", hides: ofTypes("usage.sampled.v1")},
+	{Name: "commands", Means: "all scripts and commands", hides: facts("batch.exec_requested", "batch.accepted", "batch.command_started")},
+	{Name: "transfers", Means: "what was moved from where to where", hides: facts("batch.transfer_finished", "activity.volume_mapped")},
+	{Name: "usage", Means: "readings that no debit note names", hides: facts("usage.sampled")},
 	{Name: "meta", Means: "metadata of all events: sessions, keys, causes", meta: true},
 }
 
@@ -68,18 +68,19 @@ func (b *builder) named(r es.Recorded) bool {
 	})
 }
 
-func ofTypes(names ...string) func(es.Recorded) bool {
-	return func(r es.Recorded) bool { return slices.Contains(names, r.Type) }
+// facts finds facts by their names: what is to be withheld is so in all versions.
+func facts(names ...string) func(es.Recorded) bool {
+	return func(r es.Recorded) bool { return slices.Contains(names, es.FactName(r.Type)) }
 }
 
 func output(stream string) func(es.Recorded) bool {
 	return func(r es.Recorded) bool {
-		return r.Type == "batch.command_output.v1" && strings.Contains(string(r.Event.Data), `"stream":"`+stream+`"`)
+		return es.FactName(r.Type) == "batch.command_output" && strings.Contains(string(r.Event.Data), `"stream":"`+stream+`"`)
 	}
 }
 
 // env finds an environment in scripts, in commands and in what they depended on.
 func env(r es.Recorded) bool {
-	return ofTypes("batch.exec_requested.v1", "batch.accepted.v1", "batch.command_started.v1")(r) &&
+	return facts("batch.exec_requested", "batch.accepted", "batch.command_started")(r) &&
 		(strings.Contains(string(r.Event.Data), `"env":`) || strings.Contains(string(r.Event.Data), `\"env\"`))
 }

@@ -231,7 +231,7 @@ func (s *Store) ReadAll(ctx context.Context, from es.Position, d es.Direction, f
 }
 
 func isAll(f es.Filter) bool {
-	return len(f.Streams)+len(f.StreamPrefixes)+len(f.Types)+len(f.TypePrefixes) == 0 && f.StreamPattern == nil && f.TypePattern == nil
+	return len(f.Streams)+len(f.StreamPrefixes)+len(f.Types)+len(f.Facts)+len(f.TypePrefixes) == 0 && f.StreamPattern == nil && f.TypePattern == nil
 }
 
 // Range implements [store.Source].

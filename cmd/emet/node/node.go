@@ -259,7 +259,7 @@ func (n *Node) wireProcesses() {
 		"activity.creation_requested.v1":    n.buyer.Create,
 		"activity.spawn_requested.v1":       n.units.Spawn,
 		"activity.destruction_requested.v1": n.destroy,
-		"batch.exec_requested.v1":           n.buyer.Exec,
+		"batch.exec_requested.v2":           n.buyer.Exec,
 	}, Logger: n.log, QueueOf: queueOf}
 	for typ, e := range n.market.Effects() {
 		n.runner.Effects[typ] = e

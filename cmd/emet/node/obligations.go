@@ -9,7 +9,7 @@ var obligations = []string{
 	"offer.published.v1", "demand.published.v1",
 	"negotiation.opened.v1", "negotiation.counter_requested.v1", "negotiation.counter_received.v1",
 	"agreement.created.v1", "agreement.received.v1", "agreement.confirmation_requested.v1", "agreement.approval_requested.v1",
-	"activity.creation_requested.v1", "activity.created.v1", "batch.exec_requested.v1",
+	"activity.creation_requested.v1", "activity.created.v1", "batch.exec_requested.v2",
 	"allocation.created.v1",
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/emet-node/emet/domain/saga/settlement"
 	"github.com/emet-node/emet/eventschemas"
 	"github.com/emet-node/emet/projections/replay"
+	"github.com/emet-node/emet/projections/story/storytest"
 )
 
 const (
@@ -188,6 +190,24 @@ func TestTheSameBuildDecidesTheSame(t *testing.T) {
 	}
 	if report.Decisions < 10 || decided["saga"] < 10 || report.Inputs != decided["peer"]+decided["operator"] {
 		t.Errorf("%+v of %v", report, decided)
+	}
+}
+
+// A log that a build of before wrote leads to the same decisions.
+func TestALogOfBeforeDecidesTheSame(t *testing.T) {
+	t.Parallel()
+	s := traded(t)
+	if err := storytest.Write(t.Context(), s.log); err != nil {
+		t.Fatal(err)
+	}
+	var at time.Time
+	then := &es.Log{Store: memory.New().WithClock(func() time.Time { return at }), Codec: eventschemas.New()}
+	if n, err := storytest.Former(t.Context(), s.log.Store, then.Store, func(was time.Time) { at = was }); err != nil || n == 0 {
+		t.Fatalf("%d facts were other before, %v", n, err)
+	}
+	now, before := again(t, s.log, asTheyAre), again(t, then, asTheyAre)
+	if now.First != nil || now.Decisions < 10 || !reflect.DeepEqual(now, before) {
+		t.Errorf("now %+v\nbefore %+v %+v", now, before, before.First)
 	}
 }
 

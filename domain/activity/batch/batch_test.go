@@ -3,6 +3,7 @@ package batch_test
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,8 +33,8 @@ var (
 	self   = identity.Caller{Actor: es.ActorEffect}
 	unit   = identity.Caller{Actor: es.ActorExeUnit}
 
-	ask    = batch.RequestExec{ActivityID: act, AgreementID: deal, BatchID: id, By: client, Provider: bob, Requestor: alice, Script: text}
-	asked  = batch.ExecRequested{ActivityID: act, AgreementID: deal, BatchID: id, Commands: 3, Provider: bob, Requestor: alice, Script: text}
+	ask    = batch.RequestExec{ActivityID: act, AgreementID: deal, BatchID: id, By: client, Provider: bob, Requestor: alice, Script: text, TimeoutMS: 5000}
+	asked  = batch.ExecRequested{ActivityID: act, AgreementID: deal, BatchID: id, Commands: 3, Provider: bob, Requestor: alice, Script: text, TimeoutMS: 5000}
 	taken  = batch.Accepted{ActivityID: act, AgreementID: deal, BatchID: id, Commands: 3, Provider: bob, Requestor: alice, Side: identity.Requestor}
 	accept = batch.Accept{ActivityID: act, AgreementID: deal, BatchID: id, By: asker, Provider: bob, Requestor: alice, Script: text}
 )
@@ -60,6 +61,41 @@ func TestAScriptIsSentOnce(t *testing.T) {
 	story().Given(asked, taken).When(batch.ConfirmExec{By: self}).Then(t)
 	story().Given(asked).When(batch.RefuseExec{By: self, Code: "busy", Message: "Busy"}).
 		Then(t, batch.Refused{ActivityID: act, BatchID: id, Code: "busy", Message: "Busy"})
+}
+
+// The client says how long its script may be on its way: the fact keeps it, the
+// rules bound it, and a repetition changes nothing.
+func TestAScriptKeepsTheTimeThatItHas(t *testing.T) {
+	t.Parallel()
+	for ms, ok := range map[int64]bool{0: true, 1: true, 1000: true, 300_000: true, -1: false, 300_001: false, 1 << 62: false} {
+		c, want := ask, asked
+		c.TimeoutMS, want.TimeoutMS = ms, ms
+		if ok {
+			story().When(c).Then(t, want)
+			story().Given(asked).When(c).Then(t)
+			continue
+		}
+		var bad *batch.TimeoutError
+		out := story().When(c)
+		if !errors.As(out.Err, &bad) || bad.MS != ms || !strings.Contains(bad.Error(), "0 s to 300 s") {
+			t.Errorf("%d ms: %v", ms, out.Err)
+		}
+	}
+}
+
+// A script that came too late is refused once; what the provider says
+// afterwards does not make it accepted.
+func TestAScriptThatCameTooLate(t *testing.T) {
+	t.Parallel()
+	late := batch.Refused{ActivityID: act, BatchID: id, Code: "unreachable", Message: "too late"}
+	story().Given(asked).When(batch.RefuseExec{By: self, Code: "unreachable", Message: "too late"}).Then(t, late)
+	s := story().Given(asked, late)
+	s.When(batch.ConfirmExec{By: self}).Then(t)
+	s.When(batch.RefuseExec{By: self, Code: "unreachable", Message: "again"}).Then(t)
+	s.When(ask).Then(t)
+	if s := s.State(); !s.Answered() || s.Accepted || s.RefusedCode != "unreachable" {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestADuplicateIDWithAnotherScriptIsRefused(t *testing.T) {

@@ -13,12 +13,15 @@ import (
 type Command interface{ batchCommand() }
 
 type (
-	// RequestExec is a client's script. BatchID is made by the daemon.
+	// RequestExec is a client's script. BatchID is made by the daemon. The
+	// provider must take it within TimeoutMS: 0 is one quick try, more than
+	// [LongestDelivery] is refused.
 	RequestExec struct {
 		ActivityID, AgreementID, BatchID string
 		By                               identity.Caller
 		Provider, Requestor              identity.NodeID
 		Script                           string
+		TimeoutMS                        int64
 	}
 
 	// ConfirmExec says that the exe-unit took the script.

@@ -27,7 +27,8 @@ type Event interface{ batchEvent() }
 
 type (
 	// ExecRequested is the requestor's script on its way. [Accepted] or
-	// [Refused] answers.
+	// [Refused] answers, the latter at the latest when the time to deliver it
+	// is over.
 	ExecRequested struct {
 		ActivityID  string          `json:"activityId"`
 		AgreementID string          `json:"agreementId"`
@@ -36,6 +37,7 @@ type (
 		Provider    identity.NodeID `json:"provider"`
 		Requestor   identity.NodeID `json:"requestor"`
 		Script      string          `json:"script"` // JSON array, verbatim
+		TimeoutMS   int64           `json:"timeoutMs"`
 	}
 
 	// Accepted says that the exe-unit took the script. The provider keeps the

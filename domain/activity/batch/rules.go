@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/emet-node/emet/domain/activity"
 	"github.com/emet-node/emet/domain/es"
@@ -24,6 +25,18 @@ var (
 	// something between is missing.
 	ErrOrder = errors.New("report is out of order")
 )
+
+// LongestDelivery is how long at most it may be tried to bring a script to its
+// provider.
+const LongestDelivery = 5 * time.Minute
+
+// TimeoutError says that a script was to be delivered within a time that cannot
+// be.
+type TimeoutError struct{ MS int64 }
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("a script cannot be delivered within %d ms: give a timeout of 0 s to %.0f s", e.MS, LongestDelivery.Seconds())
+}
 
 // ExistsError says that the id names another script.
 type ExistsError struct{ BatchID string }
@@ -56,13 +69,16 @@ func requestExec(s State, c RequestExec) ([]Event, error) {
 	if s.ID != "" {
 		return repeated(s, c.BatchID, c.Script)
 	}
+	if c.TimeoutMS < 0 || c.TimeoutMS > LongestDelivery.Milliseconds() {
+		return nil, &TimeoutError{MS: c.TimeoutMS}
+	}
 	n, err := begin(c.ActivityID, c.BatchID, c.Script)
 	if err != nil {
 		return nil, err
 	}
 	return []Event{ExecRequested{
 		ActivityID: c.ActivityID, AgreementID: c.AgreementID, BatchID: c.BatchID, Commands: n,
-		Provider: c.Provider, Requestor: c.Requestor, Script: c.Script,
+		Provider: c.Provider, Requestor: c.Requestor, Script: c.Script, TimeoutMS: c.TimeoutMS,
 	}}, nil
 }
 

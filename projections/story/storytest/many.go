@@ -207,7 +207,7 @@ func (w *writer) toil(d Deal, budget string) {
 	w.bought("activity"+r, life.Created{ActivityID: d.Activity, AgreementID: d.Agreement, Provider: Seller, Requestor: Buyer, Side: identity.Requestor})
 	w.sold("activity"+p, life.Spawned{ActivityID: d.Activity, PID: 4711})
 	w.rest("batch"+r+"-"+d.Batch, batch.ExecRequested{
-		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 3, Provider: Seller, Requestor: Buyer, Script: `[{"deploy":{}},{"start":{}},{"run":{}}]`,
+		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 3, Provider: Seller, Requestor: Buyer, Script: `[{"deploy":{}},{"start":{}},{"run":{}}]`, TimeoutMS: 5000,
 	})
 	w.seller("batch"+p+"-"+d.Batch, batch.Accepted{
 		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 3, Provider: Seller, Requestor: Buyer, Side: identity.Provider,

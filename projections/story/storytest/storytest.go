@@ -165,7 +165,7 @@ func (w *writer) work(d Deal) {
 	w.then(id("activity", "P"), life.SpawnRequested{ActivityID: d.Activity, AgreementID: d.Agreement, Runtime: "wasmtime"})
 	w.then(id("activity", "P"), life.Spawned{ActivityID: d.Activity, PID: 4711})
 	w.rest(id("batch", "R")+"-"+d.Batch, batch.ExecRequested{
-		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 1, Provider: Seller, Requestor: Buyer, Script: `[{"run":{"args":["` + Secret + `"]}}]`,
+		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 1, Provider: Seller, Requestor: Buyer, Script: `[{"run":{"args":["` + Secret + `"]}}]`, TimeoutMS: 5000,
 	})
 	w.then(id("batch", "P")+"-"+d.Batch, batch.Accepted{
 		ActivityID: d.Activity, AgreementID: d.Agreement, BatchID: d.Batch, Commands: 1, Provider: Seller, Requestor: Buyer, Side: identity.Provider,
