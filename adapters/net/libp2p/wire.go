@@ -27,14 +27,20 @@ func writeFrame(w io.Writer, frame []byte) error {
 }
 
 // readFrame reads an envelope of at most so many bytes. Memory is taken as
-// bytes come in, not as the length claims.
-func readFrame(r *bufio.Reader, most int) ([]byte, error) {
+// bytes come in, not as the length claims. reserve is asked first whether there
+// is so much; it may be nil.
+func readFrame(r *bufio.Reader, most int, reserve func(bytes int) error) ([]byte, error) {
 	size, err := binary.ReadUvarint(r)
 	if err != nil {
 		return nil, err
 	}
 	if size == 0 || size > uint64(most) {
 		return nil, fmt.Errorf("frame of %d bytes, at most %d: %w", size, most, net.ErrTooLarge)
+	}
+	if reserve != nil {
+		if err := reserve(int(size)); err != nil { //nolint:gosec // at most 1 MiB and a bit
+			return nil, err
+		}
 	}
 	if size <= 64<<10 {
 		b := make([]byte, size)
@@ -65,7 +71,9 @@ func (n *Net) envelope(ctx context.Context, from, to identity.NodeID, kind strin
 
 // seal numbers, signs and writes an envelope.
 func (n *Net) seal(s *session, e net.Envelope) ([]byte, error) {
-	s.number(&e)
+	if n.acquainted(s, e.From, e.To) {
+		s.number(&e)
+	}
 	return e.Marshal(func(digest []byte) ([]byte, error) { return ed25519.Sign(n.cfg.HostKey, digest), nil })
 }
 
