@@ -120,9 +120,7 @@ func (n *Net) answer(to net.Envelope, m peer.Message, err error) net.Envelope {
 		r = &peer.Refusal{Code: peer.Internal, Text: "the answer could not be written"}
 		n.cfg.Log.Warn("an answer could not be written", "kind", to.Kind, "error", err)
 	}
-	short := *r
-	short.Text = short.Text[:min(len(short.Text), 4096)]
-	if e.Body, err = es.CanonicalJSON(short); err != nil {
+	if e.Body, err = es.CanonicalJSON(r.Bounded()); err != nil {
 		e.Body = nil // a struct of texts and a number
 	}
 	return e
@@ -143,7 +141,7 @@ func message(e net.Envelope) (peer.Message, error) {
 		if err := json.Unmarshal(e.Body, r); err != nil {
 			return nil, fmt.Errorf("unreadable refusal: %w", err)
 		}
-		return nil, r
+		return nil, r.Bounded()
 	case hosts{}.Kind():
 		var h hosts
 		err := json.Unmarshal(e.Body, &h)
