@@ -102,6 +102,28 @@ func TestAScriptThatCannotBeTakenIsRefused(t *testing.T) {
 	})
 }
 
+// Scripts cost the provider's disk: they have a pace, and short ones of many
+// commands do too.
+func TestScriptsHaveAPace(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		exec := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.Exec{}.Kind()]
+		text := "[" + strings.Repeat(`{"sign":{}},`, 511) + `{"sign":{}}]`
+		taken := 0
+		for range 100 {
+			_, err := exec(t.Context(), peer.Caller{Node: alice, To: bob, MessageID: unique()}, peer.Exec{ActivityID: id, BatchID: unique(), Script: text})
+			if no, ok := effects.RefusalOf(err); ok && no.Code == peer.Busy && no.RetryAfter > 0 {
+				break
+			}
+			taken++
+		}
+		if taken < 5 || taken > 20 {
+			t.Errorf("%d scripts of 512 commands are taken at once", taken)
+		}
+	})
+}
+
 // brokenFiles are files whose trouble names where they are.
 type brokenFiles struct{}
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -40,9 +41,28 @@ type Inbound struct {
 	LocalFiles LocalFiles
 	// AliveOf lists the living activities of an agreement, seen in the whole log.
 	AliveOf func(ctx context.Context, agreementID string) ([]string, error)
+
+	once    sync.Once
+	scripts effects.Pace // bytes, per activity
 }
 
 const longestWait = 5 * time.Minute
+
+// How much a requestor's scripts may make this node write down. A command
+// leaves some facts behind, however short it is.
+const (
+	scriptRate, scriptBurst = 32 << 10, 8 << 20 // bytes, of one activity
+	commandWeight           = 1 << 10
+)
+
+// paced refuses scripts that come faster than any work needs them.
+func (in *Inbound) paced(activityID, script string, commands int) error {
+	in.once.Do(func() { in.scripts.Rate, in.scripts.Burst = scriptRate, scriptBurst })
+	if wait := in.scripts.Take(activityID, float64(len(script)+commandWeight*(1+commands))); wait > 0 {
+		return effects.Busy(wait, "too many scripts of this activity")
+	}
+	return nil
+}
 
 // Answers is the table of what is answered.
 func (in *Inbound) Answers() effects.Inbound {
@@ -221,8 +241,12 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	if s.Ended {
 		return nil, peer.Refuse(peer.InvalidState, "%v: activity %s is terminated", ErrNoUnit, m.ActivityID)
 	}
-	if _, err := script.Parse(m.Script); err != nil {
+	steps, err := script.Parse(m.Script)
+	if err != nil {
 		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
+	if err := in.paced(m.ActivityID, m.Script, len(steps)); err != nil {
+		return nil, err
 	}
 	if _, err := in.conn(ctx, m.ActivityID); err != nil {
 		return nil, noUnit(err)
