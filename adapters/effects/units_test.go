@@ -1,10 +1,15 @@
 package effects_test
 
 import (
+	"context"
+	"errors"
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
+	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/peer"
 )
 
@@ -30,4 +35,121 @@ func TestNoMoreActivitiesLiveThanMay(t *testing.T) {
 			t.Errorf("%d of %d, %d refused", used, most, refused)
 		}
 	})
+}
+
+// A requestor speaks to the identity that provides: what it asks another one of
+// the same node would be written down as that one's doing.
+func TestAnotherIdentityOfTheNodeProvidesNothing(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		agreement := p.deal()
+		id := p.create(agreement)
+		defer p.b.sup.Kill("/units/" + id)
+		in := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers()
+		before, _ := p.bob.l.Store.Head(t.Context())
+		for _, m := range []peer.Message{
+			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000}, peer.CreateActivity{AgreementID: agreement, RequestID: id, TimeoutMS: 1000},
+			peer.Exec{ActivityID: id, BatchID: unique(), Script: "[]"}, peer.GetActivityState{ActivityID: id}, peer.GetActivityUsage{ActivityID: id},
+			peer.DestroyActivity{ActivityID: id},
+		} {
+			_, err := in.Calls[m.Kind()](t.Context(), peer.Caller{Node: alice, To: eve, Via: "memory"}, m)
+			if no, ok := effects.RefusalOf(err); !ok || no.Code != peer.NotFound {
+				t.Errorf("%s: %v", m.Kind(), err)
+			}
+		}
+		if after, _ := p.bob.l.Store.Head(t.Context()); after != before {
+			t.Errorf("%d facts were written", after-before)
+		}
+	})
+}
+
+// No number breaks what follows a batch.
+func TestABatchIsFollowedFromAnyNumber(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		batchID, _ := p.exec(id, hello)
+		p.closed(id, batchID)
+		follow := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Streams[peer.FollowBatch{}.Kind()]
+		for _, after := range []int64{math.MinInt64, -2, -1, 0, 1 << 40, math.MaxInt64 - 1, math.MaxInt64} {
+			n := 0
+			for _, err := range follow(t.Context(), peer.Caller{Node: alice, To: bob}, peer.FollowBatch{ActivityID: id, BatchID: batchID, After: after}) {
+				if n++; err != nil {
+					t.Errorf("after %d: %v", after, err)
+				}
+			}
+			if told := n > 0; told != (after < 1<<40) {
+				t.Errorf("after %d: %d facts", after, n)
+			}
+		}
+	})
+}
+
+// A script under a taken id, and one that no fact can hold, are refused for good.
+func TestAScriptThatCannotBeTakenIsRefused(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		batchID, _ := p.exec(id, hello)
+		p.closed(id, batchID)
+		exec := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.Exec{}.Kind()]
+		long := `[{"transfer":{"from":"` + strings.Repeat("x", 300<<10) + `","to":"y"}}]`
+		for name, m := range map[string]peer.Exec{"taken": {ActivityID: id, BatchID: batchID, Script: "[]"}, "long": {ActivityID: id, BatchID: unique(), Script: long}} {
+			_, err := exec(t.Context(), peer.Caller{Node: alice, To: bob, MessageID: name}, m)
+			if no, ok := effects.RefusalOf(err); !ok || no.Code != peer.BadRequest {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+// Scripts cost the provider's disk: they have a pace, and short ones of many
+// commands do too.
+func TestScriptsHaveAPace(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		exec := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.Exec{}.Kind()]
+		text := "[" + strings.Repeat(`{"sign":{}},`, 511) + `{"sign":{}}]`
+		taken := 0
+		for range 100 {
+			_, err := exec(t.Context(), peer.Caller{Node: alice, To: bob, MessageID: unique()}, peer.Exec{ActivityID: id, BatchID: unique(), Script: text})
+			if no, ok := effects.RefusalOf(err); ok && no.Code == peer.Busy && no.RetryAfter > 0 {
+				break
+			}
+			taken++
+		}
+		if taken < 5 || taken > 20 {
+			t.Errorf("%d scripts of 512 commands are taken at once", taken)
+		}
+	})
+}
+
+// brokenFiles are files whose trouble names where they are.
+type brokenFiles struct{}
+
+var errBroken = errors.New("open /home/op/secret: permission denied")
+
+func (brokenFiles) Metadata(context.Context, identity.NodeID, string) (int64, error) {
+	return 0, errBroken
+}
+func (brokenFiles) Chunk(context.Context, identity.NodeID, string, int64, int64) ([]byte, error) {
+	return nil, errBroken
+}
+func (brokenFiles) Upload(context.Context, identity.NodeID, string, int64, []byte) error {
+	return errBroken
+}
+func (brokenFiles) UploadFinished(context.Context, identity.NodeID, string, string) error {
+	return errBroken
+}
+
+// What a stranger is not told stays in the node's log.
+func TestTroubleWithFilesIsNotTold(t *testing.T) {
+	t.Parallel()
+	in := (&activities.Inbound{Units: &activities.Units{}, LocalFiles: brokenFiles{}}).Answers()
+	for _, m := range []peer.Message{peer.FileMetadata{}, peer.FileChunk{}, peer.FileUpload{}, peer.FileUploadFinished{}} {
+		_, err := in.Calls[m.Kind()](t.Context(), peer.Caller{Node: eve, To: bob}, m)
+		if no, told := effects.RefusalOf(err); told || !errors.Is(err, errBroken) {
+			t.Errorf("%s: the stranger is told %v", m.Kind(), no)
+		}
+	}
 }

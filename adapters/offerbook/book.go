@@ -231,6 +231,9 @@ func (b *Book) drop(e *entry) {
 	if counts[e.offer.Provider]--; counts[e.offer.Provider] <= 0 {
 		delete(counts, e.offer.Provider)
 	}
+	for c := range b.cursors {
+		c.forget(e)
+	}
 }
 
 // Remove takes an offer back on the word of its owner. An offer that is not
@@ -258,9 +261,10 @@ func (b *Book) Remove(id string, by identity.NodeID) error {
 	return nil
 }
 
-// sweep forgets what is over, at most once a second unless the book is full.
+// sweep forgets what is over, at most once a second: whoever offers more to a
+// book that is full does not have it looked through.
 func (b *Book) sweep(now time.Time) {
-	if now.Sub(b.swept) < time.Second && len(b.entries) < b.opts.MaxOffers {
+	if now.Sub(b.swept) < time.Second {
 		return
 	}
 	b.swept = now

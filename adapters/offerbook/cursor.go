@@ -22,7 +22,7 @@ type Cursor struct {
 	linear  bool            // the demand asks for linear prices
 	never   bool            // the demand's texts cannot be read
 	pending []string        // matches that were not taken
-	queued  map[string]bool // the same as a set
+	queued  map[string]bool // those of them that are in the book
 	wake    chan struct{}
 }
 
@@ -79,6 +79,18 @@ func (c *Cursor) consider(e *entry) {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// forget leaves out an offer that is gone, so that a cursor which nobody asks
+// does not remember all that ever matched. The book's lock is held.
+func (c *Cursor) forget(e *entry) {
+	if !c.queued[e.offer.ID] {
+		return
+	}
+	delete(c.queued, e.offer.ID)
+	if len(c.pending) > 2*len(c.queued)+16 {
+		c.pending = slices.DeleteFunc(slices.Clone(c.pending), func(id string) bool { return !c.queued[id] })
 	}
 }
 

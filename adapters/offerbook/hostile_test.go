@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emet-node/emet/adapters/offerbook"
@@ -53,4 +54,64 @@ func TestMarksAreOfTheirOwner(t *testing.T) {
 	if err := b.Remove(strings.Repeat("z", 10_000), other); err == nil {
 		t.Error("a mark is set for what is no id")
 	}
+}
+
+// lasting is an offer of a certain life.
+func lasting(owner identity.NodeID, n int, life time.Duration) peer.Offer {
+	o := ofSize(owner, n)
+	o.Expires = o.Created.Add(life)
+	o.ID = market.SubscriptionID(strings.Repeat("ab", 16), market.Content{
+		Properties: o.Properties, Constraints: o.Constraints, Owner: owner, Created: o.Created, Expires: o.Expires,
+	})
+	return o
+}
+
+// A demand or a scan that nobody asks about does not remember what is gone.
+func TestCursorsForgetWhatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := offerbook.New(offerbook.Options{})
+		a := identity.NodeID("0x" + strings.Repeat("a", 40))
+		scan, err := b.Scan("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		demand := b.Open("{}", "()", identity.NodeID("0x"+strings.Repeat("b", 40)))
+		var last peer.Offer
+		for i := range 300 {
+			last = lasting(a, i, 1500*time.Millisecond)
+			if err := b.Add(last); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		for name, c := range map[string]*offerbook.Cursor{"scan": scan, "demand": demand} {
+			if n := c.Pending(); n > 40 {
+				t.Errorf("%s: %d are remembered", name, n)
+			}
+			if got := c.Take(10, nil); len(got) != 1 || got[0].ID != last.ID {
+				t.Errorf("%s: %d offers", name, len(got))
+			}
+		}
+	})
+}
+
+// A book that is full is not looked through for each stranger.
+func TestAFullBookIsSweptNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := offerbook.New(offerbook.Options{MaxOffers: 2})
+		a := identity.NodeID("0x" + strings.Repeat("a", 40))
+		if err := errors.Join(b.Add(lasting(a, 1, time.Second/2)), b.Add(lasting(a, 2, time.Second/2))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(700 * time.Millisecond)
+		if err := b.Add(lasting(a, 3, time.Second)); !errors.Is(err, offerbook.ErrFull) {
+			t.Errorf("it was swept a moment ago: %v", err)
+		}
+		time.Sleep(time.Second / 2)
+		if err := b.Add(lasting(a, 3, time.Second)); err != nil {
+			t.Errorf("there is room again: %v", err)
+		}
+	})
 }

@@ -48,12 +48,16 @@ type lent struct {
 
 // reader is a client of a group.
 type reader struct {
-	out   chan delivery // never full: it has a place for all that may be lent
+	out   chan delivery // filled under the group's lock only, and never beyond its room
 	slots int           // free places
 	once  sync.Once
 	ended chan struct{}
 	why   error
 }
+
+// takes says whether it can be given one more. What was given and is tried
+// again since nobody acknowledged it may still wait to be sent.
+func (r *reader) takes() bool { return r.slots > 0 && len(r.out) < cap(r.out) }
 
 func (r *reader) end(why error) {
 	r.once.Do(func() { r.why = why; close(r.ended) })
@@ -235,7 +239,7 @@ func (g *group) choose(e *es.Event) *reader {
 		if n > 0 {
 			h := fnv.New32a()
 			h.Write([]byte(e.Stream))
-			if r := g.readers[int(h.Sum32()%uint32(n))]; r.slots > 0 {
+			if r := g.readers[int(h.Sum32()%uint32(n))]; r.takes() {
 				return r
 			}
 		}
@@ -245,7 +249,7 @@ func (g *group) choose(e *es.Event) *reader {
 	}
 	for i := range n {
 		r := g.readers[(g.turn+i)%n]
-		if r.slots > 0 {
+		if r.takes() {
 			g.turn = (g.turn + i + 1) % n
 			return r
 		}

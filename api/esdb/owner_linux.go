@@ -26,7 +26,11 @@ func sameUser(theirs, ours net.Addr) bool {
 	return ok && uid == os.Geteuid()
 }
 
-// socketOwner finds the user of the socket with these ends.
+// established is how the kernel writes that a connection is open. One that its
+// process has left belongs to nobody, which reads as root.
+const established = "01"
+
+// socketOwner finds the user of the open socket with these ends.
 func socketOwner(table, local, remote string) (uid int, ok bool) {
 	f, err := os.Open(table)
 	if err != nil {
@@ -35,7 +39,7 @@ func socketOwner(table, local, remote string) (uid int, ok bool) {
 	defer f.Close() //nolint:errcheck // it was for reading
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 8 || fields[1] != local || fields[2] != remote {
+		if len(fields) < 8 || fields[1] != local || fields[2] != remote || fields[3] != established {
 			continue
 		}
 		uid, err = strconv.Atoi(fields[7])

@@ -13,6 +13,7 @@ func TestTheOwnerOfASocketIsRead(t *testing.T) {
 	text := `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 10 1 0000000000000000 100 0 0 10 0
    1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1234        0 11 1 0000000000000000 20 4 30 10 -1
+   2: 0100007F:C352 0100007F:1F90 06 00000000:00000000 03:00000D5D 00000000     0        0 0 3 0000000000000000
 `
 	if err := os.WriteFile(table, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -22,6 +23,9 @@ func TestTheOwnerOfASocketIsRead(t *testing.T) {
 	}
 	if _, ok := socketOwner(table, "0100007F:C351", "0100007F:1F90"); ok {
 		t.Error("a socket that is not there has an owner")
+	}
+	if uid, ok := socketOwner(table, "0100007F:C352", "0100007F:1F90"); ok { // whoever left it was not root
+		t.Errorf("a connection that nobody has belongs to %d", uid)
 	}
 	if _, ok := socketOwner(table+"x", "", ""); ok {
 		t.Error("a table that is not there has sockets")

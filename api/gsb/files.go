@@ -210,20 +210,20 @@ func (b *Bridge) HandleFile(ctx context.Context, to identity.NodeID, m peer.Mess
 	switch m := m.(type) {
 	case peer.FileMetadata:
 		size, err := b.GetMetadata(ctx, to, m.FileID)
-		return peer.FileMetadataIs{Size: size}, true, refusal(err)
+		return peer.FileMetadataIs{Size: size}, true, Refusal(err)
 	case peer.FileChunk:
 		content, err := b.GetChunk(ctx, to, m.FileID, m.Offset, m.Size)
-		return peer.FileChunkIs{Content: content, Offset: m.Offset}, true, refusal(err)
+		return peer.FileChunkIs{Content: content, Offset: m.Offset}, true, Refusal(err)
 	case peer.FileUpload:
-		return peer.Ack{}, true, refusal(b.UploadChunk(ctx, to, m.FileID, m.Offset, m.Content))
+		return peer.Ack{}, true, Refusal(b.UploadChunk(ctx, to, m.FileID, m.Offset, m.Content))
 	case peer.FileUploadFinished:
-		return peer.Ack{}, true, refusal(b.UploadFinished(ctx, to, m.FileID, m.Hash))
+		return peer.Ack{}, true, Refusal(b.UploadFinished(ctx, to, m.FileID, m.Hash))
 	}
 	return nil, false, nil
 }
 
-// refusal is an error of the bridge in the words of peers.
-func refusal(err error) error {
+// Refusal is an error of the bridge in the words of peers.
+func Refusal(err error) error {
 	var refused *Refused
 	switch {
 	case err == nil:

@@ -141,6 +141,8 @@ func (s *server) mayTravel(r *http.Request) error {
 		return fmt.Errorf("%s cannot change the past; %s is for GET", r.Method, paramAsOf)
 	case why != "":
 		return fmt.Errorf("%s cannot be asked as of the past: %s", r.URL.Path, why)
+	case !needsKey(r):
+		return errors.New("the past is shown to app-keys only")
 	case s.Past == nil:
 		return errors.New("this node does not serve the past")
 	}

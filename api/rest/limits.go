@@ -21,7 +21,11 @@ func (s *server) headers(next http.Handler) http.Handler {
 			}
 		}
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), rc: http.NewResponseController(w)}
+			// Whoever refuses the request does not read its body, but the server
+			// reads on to the next one.
+			b := &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), rc: http.NewResponseController(w), idle: s.BodyIdle}
+			b.wait()
+			r.Body = b
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -31,13 +35,18 @@ func (s *server) headers(next http.Handler) http.Handler {
 // may take long but must keep coming.
 type patientBody struct {
 	io.ReadCloser
-	rc *http.ResponseController
+	rc   *http.ResponseController
+	idle time.Duration
 }
 
+func (b *patientBody) wait() { _ = b.rc.SetReadDeadline(time.Now().Add(b.idle)) }
+
+// Read gives up on a body that stands still. What is left of one that broke off
+// is not waited for without end either.
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.rc.SetReadDeadline(time.Now().Add(bodyIdle))
+	b.wait()
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -15,7 +15,7 @@ import (
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, rc: http.NewResponseController(w), stall: s.WriteStall}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
 				s.Logger.Error("panic in a request handler", "method", r.Method, "uri", redact(r.URL), "panic", p, "stack", string(debug.Stack()))
@@ -46,9 +46,12 @@ func redact(u *url.URL) string {
 	return u.EscapedPath() + "?" + q.Encode()
 }
 
-// recorder remembers the status of an answer.
+// recorder remembers the status of an answer, and drops a client that takes
+// nothing of it.
 type recorder struct {
 	http.ResponseWriter
+	rc     *http.ResponseController
+	stall  time.Duration
 	status int
 }
 
@@ -60,12 +63,24 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// piece is how much of an answer a client must take within the time that it may
+// stand still.
+const piece = 64 << 10
+
 // Write implies status 200.
-func (r *recorder) Write(b []byte) (int, error) {
+func (r *recorder) Write(b []byte) (n int, err error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	for err == nil {
+		_ = r.rc.SetWriteDeadline(time.Now().Add(r.stall))
+		var k int
+		k, err = r.ResponseWriter.Write(b[n : n+min(len(b)-n, piece)])
+		if n += k; n >= len(b) {
+			break
+		}
+	}
+	return n, err
 }
 
 // Unwrap lets http.ResponseController through.

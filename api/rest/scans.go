@@ -20,6 +20,7 @@ const (
 	scanLife      = 300 * time.Second
 	scanMaxEvents = 500
 	maxScans      = 1024
+	maxScansOfOne = 128 // identity
 )
 
 // scans are the cursors over all offers that clients opened. They live a while
@@ -46,8 +47,15 @@ func (s *scans) begin(owner identity.NodeID, cursor Cursor, life time.Duration) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep()
-	if len(s.open) >= maxScans {
-		return "", problem(http.StatusBadRequest, "%d scans are open already, which is the most there may be.", maxScans)
+	mine := 0
+	for _, sc := range s.open {
+		if sc.owner == owner {
+			mine++
+		}
+	}
+	if len(s.open) >= maxScans || mine >= maxScansOfOne {
+		return "", problem(http.StatusBadRequest, "%d scans are open already, %d of them of this identity; there may be %d, and %d of one identity.",
+			len(s.open), mine, maxScans, maxScansOfOne)
 	}
 	id := strconv.Itoa(s.next)
 	s.next++
@@ -124,6 +132,9 @@ func (m *marketAPI) BeginScan(c echo.Context) error {
 	}
 	id, err := m.scans.begin(keyOf(c.Request().Context()).Identity, cursor, life)
 	if err != nil {
+		if cursor != nil {
+			cursor.Close()
+		}
 		return err
 	}
 	return answer(c, http.StatusCreated, id)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,6 +55,9 @@ type Config struct {
 	// Logger gets one line per request that failed; nil = none.
 	Logger *slog.Logger
 	Feeds  FeedLimits
+	// BodyIdle is how long a request's body may stand still, 0 = 30 s. WriteStall
+	// is how long a client may take nothing of its answer, 0 = 30 s.
+	BodyIdle, WriteStall time.Duration
 	// Moments is how many moments of the past one app-key may have opened in a
 	// minute, 0 = as many as it likes.
 	Moments int
@@ -95,6 +99,7 @@ func New(cfg Config, deps Deps) http.Handler {
 	if cfg.PreflightAge == 0 {
 		cfg.PreflightAge = preflightAge
 	}
+	cfg.BodyIdle, cfg.WriteStall = cmp.Or(cfg.BodyIdle, bodyIdle), cmp.Or(cfg.WriteStall, writeStall)
 	cfg.Feeds = cfg.Feeds.orUsual()
 	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}, moments: &momentTurns{perKey: cfg.Moments}}
 	inner := s.travelled(s.router())

@@ -151,6 +151,7 @@ func FailureOf(err error) Failure {
 	case err == nil:
 		return Failure{}
 	case errors.As(err, &r):
+		r = r.Bounded()
 		return Failure{Code: string(r.Code), State: r.State, Text: clip(r.Text, 1024)}
 	case errors.Is(err, peer.ErrNoAnswer):
 		return Failure{Code: NoAnswer, Text: clip(err.Error(), 1024)}

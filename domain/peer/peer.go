@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/emet-node/emet/domain/identity"
@@ -70,6 +71,26 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("peer refused (%s): %s", r.Code, r.Text) }
+
+// Bounds of what is kept of a refusal.
+const (
+	MaxRefusalText = 4096 // bytes
+	maxRefusalWord = 64   // bytes of a code, and of a state
+)
+
+// Bounded is the refusal without what nobody honest says: no code or a long one
+// is [Internal], a long state is none, a long text is cut.
+func (r Refusal) Bounded() *Refusal {
+	if r.Code == "" || len(r.Code) > maxRefusalWord {
+		r.Code = Internal
+	}
+	if len(r.State) > maxRefusalWord {
+		r.State = ""
+	}
+	r.Text = strings.ToValidUTF8(r.Text[:min(len(r.Text), MaxRefusalText)], "")
+	r.RetryAfter = max(r.RetryAfter, 0)
+	return &r
+}
 
 // Refuse makes a refusal.
 func Refuse(code Code, format string, args ...any) error {

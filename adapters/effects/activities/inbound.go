@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -39,9 +41,28 @@ type Inbound struct {
 	LocalFiles LocalFiles
 	// AliveOf lists the living activities of an agreement, seen in the whole log.
 	AliveOf func(ctx context.Context, agreementID string) ([]string, error)
+
+	once    sync.Once
+	scripts effects.Pace // bytes, per activity
 }
 
 const longestWait = 5 * time.Minute
+
+// How much a requestor's scripts may make this node write down. A command
+// leaves some facts behind, however short it is.
+const (
+	scriptRate, scriptBurst = 32 << 10, 8 << 20 // bytes, of one activity
+	commandWeight           = 1 << 10
+)
+
+// paced refuses scripts that come faster than any work needs them.
+func (in *Inbound) paced(activityID, script string, commands int) error {
+	in.once.Do(func() { in.scripts.Rate, in.scripts.Burst = scriptRate, scriptBurst })
+	if wait := in.scripts.Take(activityID, float64(len(script)+commandWeight*(1+commands))); wait > 0 {
+		return effects.Busy(wait, "too many scripts of this activity")
+	}
+	return nil
+}
 
 // Answers is the table of what is answered.
 func (in *Inbound) Answers() effects.Inbound {
@@ -64,7 +85,7 @@ func (in *Inbound) Answers() effects.Inbound {
 // create makes the activity and answers when its exe-unit is initialised.
 func (in *Inbound) create(ctx context.Context, from peer.Caller, m peer.CreateActivity) (peer.Message, error) {
 	t, err := in.Terms(ctx, m.AgreementID)
-	if errors.Is(err, market.ErrNotFound) || err == nil && t.Requestor != from.Node { // strangers do not learn which agreements there are
+	if errors.Is(err, market.ErrNotFound) || err == nil && (t.Requestor != from.Node || t.Provider != from.To) { // strangers do not learn which agreements there are
 		return nil, peer.Refuse(peer.NotFound, "agreement %s is not known here", m.AgreementID)
 	}
 	if err != nil {
@@ -167,13 +188,14 @@ func (in *Inbound) destroy(ctx context.Context, from peer.Caller, m peer.Destroy
 	return nil, err
 }
 
-// mine loads an activity for its requestor; nobody else learns anything.
+// mine loads an activity for its requestor, who asks the one that provides it;
+// nobody else learns anything.
 func (in *Inbound) mine(ctx context.Context, from peer.Caller, activityID string) (activity.State, error) {
 	s, _, err := in.Activities.Load(ctx, activity.StreamID(identity.Provider, activityID))
 	if err != nil {
 		return s, err
 	}
-	if s.ID == "" || s.Requestor != from.Node {
+	if s.ID == "" || s.Requestor != from.Node || s.Provider != from.To {
 		return s, peer.Refuse(peer.NotFound, "activity %s is not known here", activityID)
 	}
 	return s, nil
@@ -219,8 +241,12 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	if s.Ended {
 		return nil, peer.Refuse(peer.InvalidState, "%v: activity %s is terminated", ErrNoUnit, m.ActivityID)
 	}
-	if _, err := script.Parse(m.Script); err != nil {
+	steps, err := script.Parse(m.Script)
+	if err != nil {
 		return nil, peer.Refuse(peer.BadRequest, "%v", err)
+	}
+	if err := in.paced(m.ActivityID, m.Script, len(steps)); err != nil {
+		return nil, err
 	}
 	if _, err := in.conn(ctx, m.ActivityID); err != nil {
 		return nil, noUnit(err)
@@ -233,6 +259,9 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 		es.StreamOf(activity.Category, activity.StreamID(identity.Provider, m.ActivityID))))
 	if err != nil {
 		return nil, refusal(err)
+	}
+	if b.Script != m.Script { // the id was said before, the script was not
+		return nil, refusal(&batch.ExistsError{BatchID: m.BatchID})
 	}
 	if b.IsClosed() { // it ran, and the answer got lost
 		return peer.Ack{}, nil
@@ -284,7 +313,7 @@ func (in *Inbound) tellBatchFacts(ctx context.Context, m peer.FollowBatch, yield
 	} else if info.Head == es.NoStream {
 		return peer.Refuse(peer.NotFound, "batch %s is not known here", m.BatchID)
 	}
-	for rev := es.Revision(max(m.After, -1) + 2); ; { // revision 0 is the acceptance, event 0 is revision 1
+	for rev := es.Revision(min(max(m.After, -1), math.MaxInt64-2) + 2); ; { // revision 0 is the acceptance, event 0 is revision 1
 		head, err := in.Log.Store.Head(ctx)
 		if err != nil {
 			return err
@@ -356,7 +385,8 @@ func (in *Inbound) fileUploadFinished(ctx context.Context, from peer.Caller, m p
 	return peer.Ack{}, refusal(in.LocalFiles.UploadFinished(ctx, from.To, m.FileID, m.Hash))
 }
 
-// refusal turns a no of the rules into one for the peer.
+// refusal turns a no of the rules into one for the peer. Whatever else went
+// wrong is for the node's log.
 func refusal(err error) error {
 	if err == nil {
 		return nil
@@ -367,15 +397,16 @@ func refusal(err error) error {
 	var (
 		notApproved *activity.NotApprovedError
 		occupied    *activity.OccupiedError
+		exists      *batch.ExistsError
 	)
 	switch {
 	case errors.Is(err, identity.ErrForbidden):
 		return peer.Refuse(peer.Forbidden, "%v", err)
 	case errors.As(err, &notApproved):
 		return peer.Refuse(peer.InvalidState, "%v", err)
-	case errors.As(err, &occupied), errors.Is(err, activity.ErrTaken), errors.Is(err, script.ErrScript),
-		errors.Is(err, dactivity.ErrID), errors.Is(err, batch.ErrScript):
+	case errors.As(err, &occupied), errors.As(err, &exists), errors.Is(err, activity.ErrTaken), errors.Is(err, script.ErrScript),
+		errors.Is(err, dactivity.ErrID), errors.Is(err, batch.ErrScript), errors.Is(err, es.ErrTooLarge):
 		return peer.Refuse(peer.BadRequest, "%v", err)
 	}
-	return peer.Trouble("%v", err)
+	return err
 }

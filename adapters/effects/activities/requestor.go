@@ -2,10 +2,14 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
+	dactivity "github.com/emet-node/emet/domain/activity"
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/activity/batch"
 	"github.com/emet-node/emet/domain/es"
@@ -55,6 +59,9 @@ func (r *Requestor) Create(ctx context.Context, a effects.Attempt) (effects.Outc
 	got, err := effects.Answer[peer.ActivityCreated](ctx, r.Peers, e.Requestor, e.Provider, peer.CreateActivity{
 		AgreementID: e.AgreementID, RequestID: e.ActivityID, RequestorPubKey: e.RequestorPubKey, TimeoutMS: try.Milliseconds(),
 	})
+	if err == nil && dactivity.CheckID(got.ActivityID) != nil {
+		return order(activity.FailCreation{By: effects.Own(), Code: string(peer.BadRequest), Message: "the provider answered with an activity id that is none"}), nil
+	}
 	if err == nil {
 		return order(activity.ConfirmCreation{By: effects.Own(), ProviderID: got.ActivityID}), nil
 	}
@@ -166,6 +173,7 @@ func (r *Requestor) Refresh(ctx context.Context, activityID string) error {
 	if err != nil {
 		return fmt.Errorf("state of activity %s: %w", activityID, err)
 	}
+	got.Reason, got.ErrorMessage = said(got.Reason), said(got.ErrorMessage)
 	pair := activity.Pair{Current: activity.Phase(got.State), Pending: activity.Phase(got.Pending)}
 	if pair == s.Pair && got.Reason == s.Reason && got.ErrorMessage == s.ErrorMessage {
 		return nil
@@ -179,6 +187,15 @@ func (r *Requestor) Refresh(ctx context.Context, activityID string) error {
 	return err
 }
 
+// maxSaid is how much of a provider's words about a state is kept: they cost our
+// disk, each time that they change.
+const maxSaid = 1 << 10
+
+func said(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxSaid)], "") }
+
+// errUsage says that a provider's counters are none.
+var errUsage = errors.New("the provider's usage is not a list of numbers")
+
 // Usage asks the provider for the counters of a living activity.
 func (r *Requestor) Usage(ctx context.Context, activityID string) (peer.ActivityUsage, error) {
 	s, _, err := r.Activities.Load(ctx, activity.StreamID(identity.Requestor, activityID))
@@ -187,5 +204,15 @@ func (r *Requestor) Usage(ctx context.Context, activityID string) (peer.Activity
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return effects.Answer[peer.ActivityUsage](ctx, r.Peers, s.Requestor, s.Provider, peer.GetActivityUsage{ActivityID: s.PeerID()})
+	got, err := effects.Answer[peer.ActivityUsage](ctx, r.Peers, s.Requestor, s.Provider, peer.GetActivityUsage{ActivityID: s.PeerID()})
+	if err != nil || got.Vector == "" {
+		return got, err
+	}
+	var vector []float64
+	if json.Unmarshal([]byte(got.Vector), &vector) != nil || vector == nil || len(got.Vector) > maxVector {
+		return peer.ActivityUsage{}, errUsage
+	}
+	return got, nil
 }
+
+const maxVector = 64 << 10 // bytes

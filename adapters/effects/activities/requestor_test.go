@@ -3,8 +3,10 @@ package activities_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,5 +205,73 @@ func TestAStrangerDoesNotLearnWhichAgreementsThereAre(t *testing.T) {
 	foreign, none := ask(activities.Terms{Requestor: "0xalice"}, nil), ask(activities.Terms{}, market.AgreementNotFound("a"))
 	if !reflect.DeepEqual(foreign, none) || none.Code != peer.NotFound {
 		t.Errorf("told %+v, where there is none %+v", foreign, none)
+	}
+}
+
+// answering is a peer that answers everything alike.
+type answering struct {
+	saying
+	m peer.Message
+}
+
+func (a answering) Call(context.Context, identity.NodeID, identity.NodeID, peer.Message) (peer.Message, error) {
+	return a.m, nil
+}
+
+const rentedID = "0123456789abcdef0123456789abcdef"
+
+// asking is a requestor of an activity whose provider answers with m.
+func asking(t *testing.T, m peer.Message) (*activities.Requestor, *es.Log) {
+	t.Helper()
+	st := memory.New()
+	t.Cleanup(func() { _ = st.Close() })
+	log := &es.Log{Store: st, Codec: eventschemas.New()}
+	r := &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: answering{m: m}}
+	id := activity.StreamID(identity.Requestor, rentedID)
+	for i, c := range []activity.Command{
+		activity.RequestCreation{ActivityID: rentedID, AgreementID: "a", AgreementState: "Approved", By: effects.Own(), Provider: "0xb", Requestor: "0xa"},
+		activity.ConfirmCreation{By: effects.Own(), ProviderID: rentedID},
+	} {
+		if _, err := r.Activities.Do(t.Context(), id, c, es.Meta{Key: fmt.Sprint(i), Actor: es.ActorEffect}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r, log
+}
+
+// A provider's words about a state are kept as far as they may be of use.
+func TestAProviderDoesNotFillTheLogWithItsState(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 200<<10)
+	r, log := asking(t, peer.ActivityState{State: "Ready", Reason: long, ErrorMessage: long})
+	if err := r.Refresh(t.Context(), rentedID); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range log.ReadAll(t.Context(), 0, es.Filter{Types: []string{"activity.state_observed.v1"}}) {
+		if err != nil || len(e.Event.Data)+len(e.Meta) > 8<<10 {
+			t.Errorf("%d bytes are kept (%v)", len(e.Event.Data)+len(e.Meta), err)
+		}
+	}
+	if s, _, _ := r.Activities.Load(t.Context(), activity.StreamID(identity.Requestor, rentedID)); s.Pair.Current != activity.Ready || s.Reason == "" {
+		t.Errorf("%+v", s.Pair)
+	}
+}
+
+// An id is one, and counters are numbers, before anybody relies on it.
+func TestAProvidersAnswersAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"", "x", strings.Repeat("a", 100_000), "../../../etc/passwd0000000000000"} {
+		r, _ := asking(t, peer.ActivityCreated{ActivityID: id})
+		intent := es.Recorded{Event: es.Event{Recorded: time.Now()}, Data: activity.CreationRequested{ActivityID: rentedID, TimeoutMS: 5000}}
+		out, err := r.Create(t.Context(), effects.Attempt{Intent: intent, N: 1})
+		if _, failed := out.Order.Command.(activity.FailCreation); err != nil || !failed {
+			t.Errorf("id %.40q: %T, %v", id, out.Order.Command, err)
+		}
+	}
+	for vector, good := range map[string]bool{"": true, "[]": true, "[1,2.5,0]": true, "null": false, "{}": false, `["1"]`: false, "[1": false, `[1],"x":[2]`: false} {
+		r, _ := asking(t, peer.ActivityUsage{Vector: vector})
+		if _, err := r.Usage(t.Context(), rentedID); (err == nil) != good {
+			t.Errorf("vector %s: %v", vector, err)
+		}
 	}
 }

@@ -117,7 +117,8 @@ func (in *Inbound) opened(ctx context.Context, from peer.Caller, m peer.Proposal
 		return nil, err
 	}
 	thread := negotiation.ThreadID(from.Node, m.Proposal.ID)
-	if err := in.opening(ctx, from, thread); err != nil {
+	undo, err := in.opening(ctx, from, thread)
+	if err != nil {
 		return nil, err
 	}
 	initial := negotiation.Proposal{Constraints: o.Constraints, Properties: o.Properties, Created: now, Expires: o.Expires}
@@ -127,8 +128,8 @@ func (in *Inbound) opened(ctx context.Context, from peer.Caller, m peer.Proposal
 		NegotiationID: thread, OfferID: m.OfferID, Proposal: proposal(m.Proposal), Provider: o.Provider, Raw: market.KeepRaw(from.Raw),
 	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, thread, "open/"+m.Proposal.ID),
 		es.StreamOf(offer.Category, m.OfferID)))
-	if err != nil && in.Limits != nil {
-		in.Limits.open.give(from.Node, thread)
+	if err != nil {
+		undo()
 	}
 	return answer(err)
 }
@@ -199,7 +200,8 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 	if err := in.Limits.proposal(from); err != nil {
 		return nil, err
 	}
-	if err := in.squatting(ctx, from, m.AgreementID); err != nil {
+	undo, err := in.squatting(ctx, from, m.AgreementID)
+	if err != nil {
 		return nil, err
 	}
 	now, by := time.Now().UTC(), effects.FromPeer(from)
@@ -225,8 +227,8 @@ func (in *Inbound) proposed(ctx context.Context, from peer.Caller, m peer.Agreem
 		_, err = in.Negotiations.In(t, id, negotiation.Promote{AgreementID: m.AgreementID, At: now, By: by, ProposalID: m.ProposalID})
 		return err
 	})
-	if err != nil && in.Limits != nil {
-		in.Limits.pending.give(from.Node, m.AgreementID)
+	if err != nil {
+		undo()
 	}
 	return answer(err)
 }
@@ -314,7 +316,23 @@ func (in *Inbound) getOffers(ctx context.Context, _ peer.Caller, m peer.GetOffer
 		return nil, peer.Refuse(peer.BadRequest, "%d ids, at most %d are answered", len(m.IDs), maxAsked)
 	}
 	offers, err := in.Book.OfferTexts(ctx, m.IDs)
-	return peer.Offers{Offers: offers}, err
+	return peer.Offers{Offers: fitting(offers)}, err
+}
+
+// maxTexts is how much of texts goes into one answer, about: as JSON they may
+// take twice the room, and the answer has 1 MiB.
+const maxTexts = 400 << 10
+
+// fitting are the first of the offers that go into one answer. The rest is asked
+// for again when it is announced again.
+func fitting(offers []peer.Offer) []peer.Offer {
+	size := 0
+	for i, o := range offers {
+		if size += len(o.Properties) + len(o.Constraints) + 512; size > maxTexts && i > 0 {
+			return offers[:i]
+		}
+	}
+	return offers
 }
 
 func (in *Inbound) listOffers(ctx context.Context, _ peer.Caller, _ peer.ListOffers) (peer.Message, error) {

@@ -109,29 +109,35 @@ func (l *Limits) announce(from peer.Caller, n int) int {
 type slots struct {
 	per, all int
 
-	mu sync.Mutex
-	by map[identity.NodeID]map[string]bool
-	n  int
+	mu    sync.Mutex
+	by    map[identity.NodeID]map[string]bool
+	n     int
+	swept time.Time // all of them
 }
 
-// take counts id as open. When there are too many, those that are over are
-// found out first.
-func (s *slots) take(node identity.NodeID, id string, over func(id string) bool) bool {
+// sweepEvery is how often all that is open is looked at: each of many strangers
+// could have it done again.
+const sweepEvery = 10 * time.Second
+
+// take counts id as open; fresh says that it was not counted before. When there
+// are too many, those that are over are found out first.
+func (s *slots) take(node identity.NodeID, id string, over func(id string) bool) (fresh, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by[node][id] {
-		return true
+		return false, true
 	}
 	if len(s.by[node]) >= s.per {
 		s.sweep(node, over)
 	}
-	if s.n >= s.all {
+	if now := time.Now(); s.n >= s.all && now.Sub(s.swept) >= sweepEvery {
+		s.swept = now
 		for other := range s.by {
 			s.sweep(other, over)
 		}
 	}
 	if len(s.by[node]) >= s.per || s.n >= s.all {
-		return false
+		return false, false
 	}
 	if s.by == nil {
 		s.by = make(map[identity.NodeID]map[string]bool)
@@ -141,7 +147,7 @@ func (s *slots) take(node identity.NodeID, id string, over func(id string) bool)
 	}
 	s.by[node][id] = true
 	s.n++
-	return true
+	return true, true
 }
 
 func (s *slots) sweep(node identity.NodeID, over func(id string) bool) {
@@ -169,13 +175,25 @@ func (s *slots) give(node identity.NodeID, id string) {
 	s.drop(node, id)
 }
 
-// opening counts a negotiation that a node opens.
-func (in *Inbound) opening(ctx context.Context, from peer.Caller, thread string) error {
-	l := in.Limits
-	if l.free(from) || l.open.take(from.Node, thread, func(id string) bool { return in.talkedOut(ctx, id) }) {
-		return nil
+// opening counts a negotiation that a node opens. undo takes that back; what was
+// counted before stays counted.
+func (in *Inbound) opening(ctx context.Context, from peer.Caller, thread string) (undo func(), err error) {
+	if in.Limits.free(from) {
+		return func() {}, nil
 	}
-	return effects.Busy(time.Minute, "too many negotiations are open")
+	return in.Limits.open.enter(from.Node, thread, "too many negotiations are open", func(id string) bool { return in.talkedOut(ctx, id) })
+}
+
+// enter is take for what may come to nothing.
+func (s *slots) enter(node identity.NodeID, id, full string, over func(id string) bool) (undo func(), err error) {
+	fresh, ok := s.take(node, id, over)
+	switch {
+	case !ok:
+		return nil, effects.Busy(time.Minute, full)
+	case !fresh:
+		return func() {}, nil
+	}
+	return func() { s.give(node, id) }, nil
 }
 
 // talkedOut says whether nothing waits for an answer in a negotiation.
@@ -191,13 +209,12 @@ func (in *Inbound) talkedOut(ctx context.Context, id string) bool {
 	return last.RejectedBy != "" || !last.Expires.After(time.Now())
 }
 
-// squatting counts an agreement that waits for our answer.
-func (in *Inbound) squatting(ctx context.Context, from peer.Caller, agreementID string) error {
-	l := in.Limits
-	if l.free(from) || l.pending.take(from.Node, agreementID, func(id string) bool { return in.answered(ctx, id) }) {
-		return nil
+// squatting counts an agreement that waits for our answer, like opening.
+func (in *Inbound) squatting(ctx context.Context, from peer.Caller, agreementID string) (undo func(), err error) {
+	if in.Limits.free(from) {
+		return func() {}, nil
 	}
-	return effects.Busy(time.Minute, "too many agreements wait for an answer")
+	return in.Limits.pending.enter(from.Node, agreementID, "too many agreements wait for an answer", func(id string) bool { return in.answered(ctx, id) })
 }
 
 func (in *Inbound) answered(ctx context.Context, agreementID string) bool {

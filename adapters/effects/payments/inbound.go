@@ -3,6 +3,7 @@ package payments
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,21 +86,36 @@ func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Sid
 	return peer.Ack{}, nil
 }
 
-// refusal turns a no of the rules into one for the peer.
+// noes are errors of the rules: what is refused so is refused each time.
+var noes = []error{
+	bill.ErrAlreadyInvoiced, bill.ErrOtherContent, bill.ErrOtherTerms, bill.ErrAmount, bill.ErrNegative, bill.ErrActivity, bill.ErrSide,
+	payment.ErrMalformed, payment.ErrNotSigned, payment.ErrOtherContent, payment.ErrSigner, payment.ErrAddressee, payment.ErrNotCovered, payment.ErrTooOften,
+	pay.ErrPlatform, dealterms.ErrNoPlatform, money.ErrSyntax, es.ErrTooLarge, es.ErrWrongCommand,
+}
+
+// refusal turns a no of the rules into one for the peer. Whatever else went
+// wrong is this node's own trouble: the peer is to say it again later, and does
+// not learn what it was.
 func refusal(err error) error {
 	if _, ok := effects.RefusalOf(err); ok {
 		return err
 	}
+	var (
+		status *bill.WrongStatus
+		lower  *bill.AmountLowered
+		small  *bill.InvoiceTooSmall
+		fine   *money.TooFine
+	)
 	switch {
 	case errors.Is(err, identity.ErrForbidden):
 		return peer.Refuse(peer.Forbidden, "%v", err)
-	case errors.Is(err, es.ErrConflict), errors.Is(err, es.ErrDegraded), errors.Is(err, es.ErrCommitUnknown),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return peer.Refuse(peer.Busy, "try again")
 	case errors.Is(err, bill.ErrUnknownDocument):
 		return peer.Refuse(peer.NotFound, "%v", err)
+	case errors.As(err, &status), errors.As(err, &lower), errors.As(err, &small), errors.As(err, &fine),
+		slices.ContainsFunc(noes, func(no error) bool { return errors.Is(err, no) }):
+		return peer.Refuse(peer.BadRequest, "%v", err)
 	}
-	return peer.Refuse(peer.BadRequest, "%v", err)
+	return err
 }
 
 func (in *Inbound) note(ctx context.Context, from peer.Caller, m peer.DebitNote) (peer.Message, error) {

@@ -66,6 +66,9 @@ func (c *core) deployed() string {
 	return string(text)
 }
 
+// maxVolumes bounds the directories of one deploy; each is an event for good.
+const maxVolumes = 128
+
 // makeVolumes makes the directories that the image and the script ask for; the
 // script's word counts for a path that both name.
 func (c *core) makeVolumes(img image, asked []script.Volume) ([]volume, error) {
@@ -88,6 +91,9 @@ func (c *core) makeVolumes(img image, asked []script.Volume) ([]volume, error) {
 			return nil, fmt.Errorf("volume %s: %d bytes, and the activity may store %d", p, v.SizeBytes, limit)
 		}
 		points[p] = point{Path: p}
+	}
+	if len(points) > maxVolumes {
+		return nil, fmt.Errorf("%d volumes, at most %d are made", len(points), maxVolumes)
 	}
 	var volumes []volume
 	for _, path := range slices.Sorted(maps.Keys(points)) {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -52,10 +53,11 @@ type core struct {
 
 // batch is one script on its way.
 type batch struct {
-	id, text string
-	ctx      context.Context
-	abort    context.CancelCauseFunc
-	done     chan struct{}
+	id     string
+	script [sha256.Size]byte // its digest: batches are remembered to the end
+	ctx    context.Context
+	abort  context.CancelCauseFunc
+	done   chan struct{}
 }
 
 // volume is a directory of the activity as a guest sees it.
@@ -109,7 +111,7 @@ func (c *core) exec(id, text string) (seq int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b, ok := c.batches[id]; ok {
-		if b.text == text {
+		if b.script == sha256.Sum256([]byte(text)) {
 			return c.journal.last(), nil
 		}
 		return 0, fmt.Errorf("%w: Batch %s already exists", ErrBatch, id)
@@ -120,7 +122,7 @@ func (c *core) exec(id, text string) (seq int64, err error) {
 	if c.open() >= maxOpenBatches {
 		return 0, fmt.Errorf("%d batches are open, at most %d may be", c.open(), maxOpenBatches)
 	}
-	b := &batch{id: id, text: text, done: make(chan struct{})}
+	b := &batch{id: id, script: sha256.Sum256([]byte(text)), done: make(chan struct{})}
 	b.ctx, b.abort = context.WithCancelCause(context.Background())
 	c.batches[id] = b
 	taken := c.journal.append(unit.BatchAccepted{Batch: id, Commands: len(steps), Script: text})

@@ -45,11 +45,33 @@ type image struct {
 // defaultPoints are the volumes of a bare module that names none.
 var defaultPoints = []point{{Path: "/golem/input"}, {Path: "/golem/output"}, {Path: "/golem/work"}}
 
-// maxManifest bounds a package's manifest, maxEntries its entry points.
+// maxManifest bounds a package's manifest, maxEntries its entry points, and
+// maxDirectory what is read of a package to know what is in it: a file can be
+// little else than a list of empty files, and all of them are kept in memory.
 const (
-	maxManifest = 1 << 20
-	maxEntries  = 256
+	maxManifest  = 1 << 20
+	maxEntries   = 256
+	maxDirectory = 8 << 20
 )
+
+// directory is a package while it is found out what is in it.
+type directory struct {
+	io.ReaderAt
+	left int64 // that may be read; negative = any amount
+}
+
+var errDirectory = fmt.Errorf("%w: the zip package has too many files in it", exeunit.ErrImage)
+
+func (d *directory) ReadAt(p []byte, off int64) (int, error) {
+	if d.left < 0 {
+		return d.ReaderAt.ReadAt(p, off)
+	}
+	if d.left < int64(len(p)) {
+		return 0, errDirectory
+	}
+	d.left -= int64(len(p))
+	return d.ReaderAt.ReadAt(p, off)
+}
 
 // openImage reads an image file: a zip package with a manifest, or one bare
 // module. Modules of a package are unpacked into dir.
@@ -100,7 +122,12 @@ func openPackage(f *os.File, dir string) (image, error) {
 	if err != nil {
 		return image{}, err
 	}
-	z, err := zip.NewReader(f, info.Size())
+	content := &directory{f, maxDirectory}
+	z, err := zip.NewReader(content, info.Size())
+	content.left = -1
+	if errors.Is(err, errDirectory) {
+		return image{}, err
+	}
 	if err != nil {
 		return image{}, fmt.Errorf("%w: not a readable zip package: %w", exeunit.ErrImage, err)
 	}

@@ -29,12 +29,43 @@ func (g *Guest) mounts() wazero.FSConfig {
 
 // quota bounds what the writable mounts hold together. It is charged in
 // advance and measured again when it seems to be used up, so that overwriting
-// and deleting are not held against the guest.
+// and deleting are not held against the guest. A file that was deleted takes
+// its room until nobody has it open.
 type quota struct {
 	limit int64
 	dirs  []string
 	mu    sync.Mutex
 	left  int64
+	open  map[*counted]bool
+}
+
+func (q *quota) opened(c *counted) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open == nil {
+		q.open = make(map[*counted]bool)
+	}
+	q.open[c] = true
+}
+
+func (q *quota) closed(c *counted) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.open, c)
+}
+
+// deleted is what open files hold that are in no directory any more.
+func (q *quota) deleted() (bytes int64) {
+	type file struct{ dev, inode uint64 }
+	seen := make(map[file]bool)
+	for c := range q.open {
+		st, e := c.File.Stat()
+		if at := (file{st.Dev, st.Ino}); e == 0 && st.Nlink == 0 && !seen[at] {
+			seen[at] = true
+			bytes += st.Size + exeunit.EntryBytes
+		}
+	}
+	return bytes
 }
 
 func (q *quota) charge(n int64) esys.Errno {
@@ -48,6 +79,7 @@ func (q *quota) charge(n int64) esys.Errno {
 		for _, d := range q.dirs {
 			q.left -= exeunit.DirSize(d)
 		}
+		q.left -= q.deleted()
 	}
 	if q.left < n {
 		return esys.EIO // there is no ENOSPC to return
@@ -110,7 +142,9 @@ func (f *guarded) OpenFile(path string, flag esys.Oflag, perm fs.FileMode) (esys
 	if e != 0 {
 		return nil, e
 	}
-	return &counted{File: file, f: f}, 0
+	c := &counted{File: file, f: f}
+	f.quota.opened(c)
+	return c, 0
 }
 
 func (f *guarded) Lstat(path string) (sys.Stat_t, esys.Errno) {
@@ -197,6 +231,12 @@ func (f *guarded) Utimens(path string, atim, mtim int64) esys.Errno {
 type counted struct {
 	esys.File
 	f *guarded
+}
+
+// Close makes the room of a deleted file free.
+func (c *counted) Close() esys.Errno {
+	c.f.quota.closed(c)
+	return c.File.Close()
 }
 
 func (c *counted) Write(buf []byte) (int, esys.Errno) {

@@ -185,7 +185,7 @@ func (n *Net) send(ctx context.Context, s *session, e net.Envelope) (network.Str
 
 // receive reads one answer to a request.
 func (n *Net) receive(s *session, st network.Stream, r *bufio.Reader, to net.Envelope) (net.Envelope, error) {
-	frame, err := readFrame(r, net.MaxOf(net.Service(to.Kind))+net.EnvelopeOverhead)
+	frame, err := readFrame(r, net.MaxOf(net.Service(to.Kind))+net.EnvelopeOverhead, nil)
 	if err != nil {
 		st.Reset() //nolint:errcheck // the error that matters is there
 		return net.Envelope{}, fmt.Errorf("%w: %w", errUnread, err)

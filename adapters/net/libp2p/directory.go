@@ -20,6 +20,8 @@ import (
 const (
 	maxKnown  = 20_000 // nodes and hosts that are remembered
 	maxAddrs  = 16     // of one host
+	maxAddr   = 512    // bytes of an address
+	maxWord   = 64     // bytes of a feature, and of a version
 	askAtOnce = 8      // hosts that are asked for a node
 )
 
@@ -42,6 +44,13 @@ type place struct {
 func (d *directory) proved(id identity.NodeID, host lpeer.ID, features []string) {
 	d.met++
 	d.put(id, place{host: host, features: features, proved: true, met: d.met})
+}
+
+// left forgets a node whose host does not speak for it any more.
+func (d *directory) left(id identity.NodeID, host lpeer.ID) {
+	if p, ok := d.nodes[id]; ok && p.host == host {
+		delete(d.nodes, id)
+	}
 }
 
 // heard takes over hearsay unless something better is known.
@@ -72,6 +81,7 @@ func (d *directory) put(id identity.NodeID, p place) {
 }
 
 func (d *directory) addresses(host lpeer.ID, addrs []multiaddr.Multiaddr) {
+	addrs = slices.DeleteFunc(slices.Clone(addrs[:min(len(addrs), maxAddrs)]), func(a multiaddr.Multiaddr) bool { return len(a.Bytes()) > maxAddr })
 	if len(addrs) == 0 {
 		return
 	}
@@ -84,7 +94,7 @@ func (d *directory) addresses(host lpeer.ID, addrs []multiaddr.Multiaddr) {
 			break
 		}
 	}
-	d.addrs[host] = slices.Clone(addrs[:min(len(addrs), maxAddrs)])
+	d.addrs[host] = addrs
 }
 
 func (n *Net) place(id identity.NodeID) (place, lpeer.AddrInfo, bool) {

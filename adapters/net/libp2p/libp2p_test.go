@@ -207,7 +207,7 @@ func raw(t *testing.T, n *Net, to *Net, service string, frame []byte) ([]byte, e
 	if err := writeFrame(st, frame); err != nil {
 		return nil, err
 	}
-	return readFrame(bufio.NewReader(st), 1<<20)
+	return readFrame(bufio.NewReader(st), 1<<20, nil)
 }
 
 func signed(t *testing.T, n *Net, e net.Envelope) []byte {
@@ -455,7 +455,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte{3, 1, 2, 3})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), 1<<20)
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), 1<<20, nil)
 		if err == nil && (len(b) == 0 || !bytes.Contains(in, b)) {
 			t.Fatalf("%x became %x", in, b)
 		}

@@ -41,7 +41,10 @@ func (n *Net) request(st network.Stream, service string) error {
 		return err
 	}
 	st.SetReadDeadline(time.Now().Add(wholeBody)) //nolint:errcheck // as above
-	frame, err := readFrame(r, net.MaxBytes(service+".")+net.EnvelopeOverhead)
+	// What is reserved is given back when the stream ends.
+	frame, err := readFrame(r, net.MaxBytes(service+".")+net.EnvelopeOverhead, func(bytes int) error {
+		return st.Scope().ReserveMemory(bytes, network.ReservationPriorityMedium)
+	})
 	if err != nil {
 		return err
 	}

@@ -240,6 +240,12 @@ func (s *session) unlisted(again bool) []identity.NodeID {
 	return out
 }
 
+// acquainted says whether the envelopes between two nodes are counted: one is
+// here, and the host has proved the other. Those between hosts are, too.
+func (n *Net) acquainted(s *session, own, other identity.NodeID) bool {
+	return own == "" && other == "" || n.ours(own) && s.proved(other)
+}
+
 // number fills in the counters of an envelope that is about to be sent.
 func (s *session) number(e *net.Envelope) {
 	s.mu.Lock()
@@ -294,6 +300,29 @@ func (n *Net) meet(ctx context.Context, s *session) error {
 	return nil
 }
 
+// greeted notes who a host speaks for from now on, and returns those for whom
+// it did before and does no more: nothing is kept of them.
+func (s *session) greeted(nodes map[identity.NodeID]time.Time, features []string, version string) (before []identity.NodeID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.nodes {
+		if _, still := nodes[id]; !still {
+			before = append(before, id)
+			delete(s.listed, id)
+		}
+	}
+	maps.DeleteFunc(s.pairs, func(k [2]identity.NodeID, _ *pair) bool { return slices.Contains(before, k[1]) })
+	s.met, s.nodes, s.features, s.version = true, nodes, features, version
+	return before
+}
+
+// words are the first features of a Hello, without those that are too long to
+// be one.
+func words(features []string) []string {
+	features = slices.Clone(features[:min(len(features), maxNodes)])
+	return slices.DeleteFunc(features, func(f string) bool { return len(f) > maxWord })
+}
+
 // greeted takes over what a host says of itself. Delegations that prove
 // nothing are passed over: the host then cannot speak for that identity.
 func (n *Net) greeted(s *session, h peer.Hello) {
@@ -306,7 +335,7 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 		}
 		nodes[doc.Identity] = time.Unix(doc.NotAfter, 0)
 	}
-	features := slices.Clone(h.Features[:min(len(h.Features), maxNodes)])
+	features := words(h.Features)
 	n.mu.Lock()
 	n.known.addresses(s.id, parseAddrs(h.Addrs))
 	for id := range nodes {
@@ -314,9 +343,14 @@ func (n *Net) greeted(s *session, h peer.Hello) {
 	}
 	n.mu.Unlock()
 	n.save() // before anything is agreed: this host may be gone in a moment
-	s.mu.Lock()
-	s.met, s.nodes, s.features, s.version = true, nodes, features, h.Version
-	s.mu.Unlock()
+	if before := s.greeted(nodes, features, h.Version[:min(len(h.Version), maxWord)]); len(before) > 0 {
+		n.mu.Lock()
+		for _, id := range before {
+			n.known.left(id, s.id)
+		}
+		n.mu.Unlock()
+		n.changed()
+	}
 	for id := range nodes {
 		n.cfg.Met(id, h)
 	}

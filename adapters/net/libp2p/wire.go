@@ -27,14 +27,20 @@ func writeFrame(w io.Writer, frame []byte) error {
 }
 
 // readFrame reads an envelope of at most so many bytes. Memory is taken as
-// bytes come in, not as the length claims.
-func readFrame(r *bufio.Reader, most int) ([]byte, error) {
+// bytes come in, not as the length claims. reserve is asked first whether there
+// is so much; it may be nil.
+func readFrame(r *bufio.Reader, most int, reserve func(bytes int) error) ([]byte, error) {
 	size, err := binary.ReadUvarint(r)
 	if err != nil {
 		return nil, err
 	}
 	if size == 0 || size > uint64(most) {
 		return nil, fmt.Errorf("frame of %d bytes, at most %d: %w", size, most, net.ErrTooLarge)
+	}
+	if reserve != nil {
+		if err := reserve(int(size)); err != nil { //nolint:gosec // at most 1 MiB and a bit
+			return nil, err
+		}
 	}
 	if size <= 64<<10 {
 		b := make([]byte, size)
@@ -65,7 +71,9 @@ func (n *Net) envelope(ctx context.Context, from, to identity.NodeID, kind strin
 
 // seal numbers, signs and writes an envelope.
 func (n *Net) seal(s *session, e net.Envelope) ([]byte, error) {
-	s.number(&e)
+	if n.acquainted(s, e.From, e.To) {
+		s.number(&e)
+	}
 	return e.Marshal(func(digest []byte) ([]byte, error) { return ed25519.Sign(n.cfg.HostKey, digest), nil })
 }
 
@@ -112,9 +120,7 @@ func (n *Net) answer(to net.Envelope, m peer.Message, err error) net.Envelope {
 		r = &peer.Refusal{Code: peer.Internal, Text: "the answer could not be written"}
 		n.cfg.Log.Warn("an answer could not be written", "kind", to.Kind, "error", err)
 	}
-	short := *r
-	short.Text = short.Text[:min(len(short.Text), 4096)]
-	if e.Body, err = es.CanonicalJSON(short); err != nil {
+	if e.Body, err = es.CanonicalJSON(r.Bounded()); err != nil {
 		e.Body = nil // a struct of texts and a number
 	}
 	return e
@@ -135,7 +141,7 @@ func message(e net.Envelope) (peer.Message, error) {
 		if err := json.Unmarshal(e.Body, r); err != nil {
 			return nil, fmt.Errorf("unreadable refusal: %w", err)
 		}
-		return nil, r
+		return nil, r.Bounded()
 	case hosts{}.Kind():
 		var h hosts
 		err := json.Unmarshal(e.Body, &h)

@@ -64,19 +64,21 @@ func (t threads) ThreadOf(ctx context.Context, side identity.Side, proposalID st
 type localFiles struct{ bridge *gsb.Bridge }
 
 func (f localFiles) Metadata(ctx context.Context, owner identity.NodeID, id string) (int64, error) {
-	return f.bridge.GetMetadata(ctx, owner, id)
+	size, err := f.bridge.GetMetadata(ctx, owner, id)
+	return size, gsb.Refusal(err)
 }
 
 func (f localFiles) Chunk(ctx context.Context, owner identity.NodeID, id string, offset, size int64) ([]byte, error) {
-	return f.bridge.GetChunk(ctx, owner, id, offset, min(size, gsb.MaxChunk))
+	content, err := f.bridge.GetChunk(ctx, owner, id, offset, min(size, gsb.MaxChunk))
+	return content, gsb.Refusal(err)
 }
 
 func (f localFiles) Upload(ctx context.Context, owner identity.NodeID, id string, offset int64, content []byte) error {
-	return f.bridge.UploadChunk(ctx, owner, id, offset, content)
+	return gsb.Refusal(f.bridge.UploadChunk(ctx, owner, id, offset, content))
 }
 
 func (f localFiles) UploadFinished(ctx context.Context, owner identity.NodeID, id, sha3 string) error {
-	return f.bridge.UploadFinished(ctx, owner, id, sha3)
+	return gsb.Refusal(f.bridge.UploadFinished(ctx, owner, id, sha3))
 }
 
 // remoteFiles is how the exe-unit of an agreement reaches its requestor's
