@@ -47,8 +47,9 @@ type AnswerDelivery struct {
 }
 
 // Claim takes in a proof. Signer is who the signature says it is; it must be
-// the payer and the caller. The same proof again changes nothing unless it was
-// disproved; the same id with other content is [ErrOtherContent].
+// the payer and the caller, and the address that paid must be its own. The same
+// proof again changes nothing unless it was disproved; the same id with other
+// content is [ErrOtherContent].
 type Claim struct {
 	By        identity.Caller
 	Canonical []byte

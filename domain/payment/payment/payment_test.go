@@ -132,6 +132,8 @@ func TestAClaimMustComeFromItsPayer(t *testing.T) {
 	c = claim(vector)
 	c.PayeeID = payer
 	story.When(c).Refused(t, payment.ErrAddressee)
+	theirs := strings.Replace(vector, `"payerAddr":"`+string(payer), `"payerAddr":"0x00000000000000000000000000000000000000cc`, 1)
+	story.When(claim(theirs)).Refused(t, payment.ErrPayerAddr)
 	story.When(claim(strings.Replace(vector, `"amount":"1"`, `"amount":"0.9"`, 1))).Refused(t, payment.ErrNotCovered)
 	story.When(claim("{}")).Refused(t, payment.ErrMalformed)
 }

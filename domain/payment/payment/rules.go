@@ -10,6 +10,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
 )
 
 // Rules say what may happen to a payment, and what it then is.
@@ -22,6 +23,7 @@ var (
 	ErrOtherContent = errors.New("another payment with this id was presented before")
 	ErrSigner       = errors.New("the payment is not signed by its payer")
 	ErrAddressee    = errors.New("the payment is for another node")
+	ErrPayerAddr    = errors.New("the payment comes from an address that is not its payer's own")
 	ErrNotCovered   = errors.New("the shares are more than the payment")
 	ErrOtherBlock   = errors.New("the proof is of another block")
 	ErrTooOften     = errors.New("the claim was disproved too often")
@@ -232,6 +234,8 @@ func claim(s State, c Claim) ([]Event, error) {
 		return nil, ErrSigner
 	case c.PayeeID != d.PayeeID:
 		return nil, ErrAddressee
+	case !pay.SameAddress(d.PayerAddr, string(d.PayerID)):
+		return nil, ErrPayerAddr // a demand may name any address; the transfers of others pay nothing of ours
 	case !d.Covered():
 		return nil, ErrNotCovered
 	case s.ID != "" && (!bytes.Equal(have.Claimed.Canonical, c.Canonical) || have.Claimed.PayerID != d.PayerID):
