@@ -96,6 +96,8 @@ func refusal(err error) error {
 	case errors.Is(err, es.ErrConflict), errors.Is(err, es.ErrDegraded), errors.Is(err, es.ErrCommitUnknown),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return peer.Refuse(peer.Busy, "try again")
+	case errors.Is(err, payment.ErrUndecided):
+		return peer.Refuse(peer.Busy, "%v", err)
 	case errors.Is(err, bill.ErrUnknownDocument):
 		return peer.Refuse(peer.NotFound, "%v", err)
 	}
