@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -227,7 +228,9 @@ func signed(ctx context.Context, l *es.Log, chainID uint64, from onchain.Address
 }
 
 // Compared gives out nonces only of wallets that were held against the chain
-// a moment ago: a copy of an old log would pay once more what was paid.
+// a moment ago: a copy of an old log would pay once more what was paid. What a
+// contract refuses gets none: nonces are used in order, and a payee with an
+// address that cannot be paid would hold up everybody else.
 type Compared struct {
 	effects.Handler // of ops
 	*Effects
@@ -247,8 +250,29 @@ func (c Compared) Handle(ctx context.Context, id string, cmd any, m es.Meta) err
 		if err := c.compare(ctx, wallet.StreamID(r.ChainID, r.Address)); err != nil {
 			return err
 		}
+		if err := c.try(ctx, r); err != nil {
+			return err
+		}
 	}
 	return c.Handler.Handle(ctx, id, cmd, m)
+}
+
+// try fails when a contract refuses the call, whatever the wallet holds. What
+// only needs money, or a chain that answers, waits for it with its nonce.
+func (e *Effects) try(ctx context.Context, r ops.ReserveNonce) error {
+	chain, err := e.Chains.Chain(r.ChainID)
+	if err != nil {
+		return err
+	}
+	call, err := callOf(tx.Planned{Address: r.Address, Calldata: r.Calldata, To: r.To, Value: r.Value})
+	if err != nil {
+		return err
+	}
+	var refuses *onchain.RevertError
+	if _, err := chain.Estimate(ctx, call); errors.As(err, &refuses) && !errors.Is(err, onchain.ErrInsufficientToken) {
+		return fmt.Errorf("order %s: it gets no nonce and is tried again at the next run: %w", r.OrderID, err)
+	}
+	return nil
 }
 
 func (e *Effects) compare(ctx context.Context, id string) (err error) {
