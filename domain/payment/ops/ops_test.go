@@ -370,6 +370,36 @@ func TestALostBlockTakesThePaymentBack(t *testing.T) {
 	equal(t, "paid at the provider", claim.Totals().Paid, "5")
 }
 
+// The chain is looked at while a transfer is in a block that is not final: what
+// it took is not taken once more when the block is.
+func TestTheBooksAgreeWithAWalletThatWasSeenBeforeATransferWasFinal(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{true, false} {
+		w := newWorld(t)
+		ok(t, w.allocate("10"))
+		w.invoice("i", "5")
+		ok(t, w.acceptInvoice("i", "5"))
+		w.chain = ""
+		w.run()
+		id := tx.StreamID(chainID, string(requestor), 0)
+		w.must(tx.Category, id, tx.Include{BlockHash: "0xb1", BlockNumber: 11, Fee: money.MustParse("0.25"), Hash: txHash(id), Status: 1})
+		w.block, w.balance, w.native = 12, money.MustParse("95"), money.MustParse("0.75")
+		if seen {
+			w.look()
+		}
+		w.must(tx.Category, id, tx.Finalise{BlockHash: "0xb1"})
+		w.look()
+		books := w.balances[ledger.Token]
+		equal(t, "available", w.wallet().Available(), "90")
+		equal(t, "available in the books", books[ledger.Account{Name: ledger.Available, Key: walletID}], "90")
+		equal(t, "reserved in the books", books[ledger.Account{Name: ledger.Reserved, Key: budget}], "5")
+		equal(t, "the rest of the world", books[ledger.Account{Name: ledger.External, Key: walletID}], "100")
+		gas := w.balances[ledger.Native]
+		equal(t, "gas coin in the books", gas[ledger.Account{Name: ledger.Available, Key: walletID}], "0.75")
+		equal(t, "fees in the books", gas[ledger.Account{Name: ledger.GasFee, Key: walletID}], "0.25")
+	}
+}
+
 func TestALockedIdentityPaysWhenItIsUnlocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -502,5 +532,6 @@ func TestBooksBalanceInRandomDeals(t *testing.T) {
 		equal(t, "left on the chain", w.balance, fmt.Sprint(100-due))
 		equal(t, "final", w.budget().Paid, fmt.Sprint(due))
 		equal(t, "held", w.wallet().Held, w.budget().Remaining().String())
+		equal(t, "free in the books", w.balances[ledger.Token][ledger.Account{Name: ledger.Available, Key: walletID}], w.wallet().Available().String())
 	})
 }
