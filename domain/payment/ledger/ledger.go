@@ -87,6 +87,7 @@ type fund struct {
 type earning struct {
 	recognised, accepted, paid money.Amount
 	activities                 map[string]money.Amount // accepted
+	invoice                    money.Amount            // of what was accepted, added by the invoice
 }
 
 // Post returns what a fact moves. Facts that move no money post nothing.
@@ -206,12 +207,15 @@ func (b *Books) debt(e bill.Event) []Posting {
 	case bill.NoteAcceptedByPeer:
 		x := b.earning(e.AgreementID)
 		if d := e.Amount.Sub(x.activities[e.ActivityID]); d.Sign() > 0 {
-			x.activities[e.ActivityID], x.accepted = e.Amount, x.accepted.Add(d)
+			included := d.Min(x.invoice)
+			x.invoice = x.invoice.Sub(included)
+			x.activities[e.ActivityID], x.accepted = e.Amount, x.accepted.Add(d.Sub(included))
 		}
 		return x.recognise(e.AgreementID)
 	case bill.InvoiceAcceptedByPeer:
 		x := b.earning(e.AgreementID)
-		x.accepted = x.accepted.Max(e.Amount)
+		x.invoice = e.Amount.Sub(x.accepted).Max(money.Amount{})
+		x.accepted = x.accepted.Add(x.invoice)
 		return x.recognise(e.AgreementID)
 	case bill.Paid:
 		return b.paid(e.Side, e.AgreementID, e.PaymentID, payment.Total(e.Ranges))
