@@ -163,11 +163,36 @@ func Unrecorded(ctx context.Context, l *es.Log, chain onchain.Chain, from onchai
 	if err != nil {
 		return nil, err
 	}
-	head, err := chain.Head(ctx)
+	all, err := Transfers(ctx, chain, from, since)
 	if err != nil {
 		return nil, err
 	}
 	var out []wallet.TransferLearned
+	for _, f := range all {
+		to, ok := payeeOf(f.Log)
+		if !ok || ours[f.Tx.String()] {
+			continue
+		}
+		block, err := blockOf(ctx, chain, f.Tx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, wallet.TransferLearned{
+			Address: strings.ToLower(from.String()), Amount: money.FromWei(new(big.Int).SetBytes(f.Log.Data)), Block: block, ChainID: p.ChainID,
+			Index: f.Log.Index, PayeeAddr: strings.ToLower(to.String()), Platform: pay.Platform(p.Platform()), TxHash: f.Tx.String(),
+		})
+	}
+	return out, nil
+}
+
+// Transfers lists what the network's token says that an address paid from a
+// block on, oldest first.
+func Transfers(ctx context.Context, chain onchain.Chain, from onchain.Address, since uint64) (all []onchain.FoundLog, err error) {
+	p := chain.Profile()
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for ; since <= head.Number; since += logSpan {
 		found, err := chain.Logs(ctx, onchain.LogQuery{
 			Address: p.Token, From: since, To: min(since+logSpan-1, head.Number),
@@ -176,22 +201,9 @@ func Unrecorded(ctx context.Context, l *es.Log, chain onchain.Chain, from onchai
 		if err != nil {
 			return nil, fmt.Errorf("transfers of %s on %s: %w", from, p.Network, err)
 		}
-		for _, f := range found {
-			to, ok := payeeOf(f.Log)
-			if !ok || ours[f.Tx.String()] {
-				continue
-			}
-			block, err := blockOf(ctx, chain, f.Tx)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, wallet.TransferLearned{
-				Address: strings.ToLower(from.String()), Amount: money.FromWei(new(big.Int).SetBytes(f.Log.Data)), Block: block, ChainID: p.ChainID,
-				Index: f.Log.Index, PayeeAddr: strings.ToLower(to.String()), Platform: pay.Platform(p.Platform()), TxHash: f.Tx.String(),
-			})
-		}
+		all = append(all, found...)
 	}
-	return out, nil
+	return all, nil
 }
 
 func payeeOf(l onchain.Log) (onchain.Address, bool) {
