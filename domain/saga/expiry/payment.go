@@ -118,7 +118,7 @@ func (b *Book) hearBill(r es.Recorded) {
 		b.owed(r, id, e.InvoiceID)
 	case dbill.Settled:
 		b.owes(r, id, e.DocumentID, false)
-		b.clear("due/" + e.DocumentID)
+		b.clear("due/" + id + "/" + e.DocumentID)
 	case dbill.Unsettled:
 		b.owes(r, id, e.DocumentID, true)
 	}
@@ -141,7 +141,7 @@ func (b *Book) owed(r es.Recorded, stream, document string) {
 	if at.Before(r.Recorded) {
 		at = r.Recorded
 	}
-	b.set(r, "due/"+document, at, func(at time.Time) es.Order {
+	b.set(r, "due/"+stream+"/"+document, at, func(at time.Time) es.Order {
 		return es.Order{Category: cycle.Category, ID: owed.cycle, Command: cycle.RequestRun{At: at, By: own, Why: cycle.ByDueDate}}
 	})
 }
