@@ -23,7 +23,7 @@ func (books) fresh() remembering { return books{memory: &ledger.Books{}} }
 
 func (b books) remember(r es.Recorded) { b.memory.Post(r.Data) }
 
-func (books) Name() string { return "ledger/1" }
+func (books) Name() string { return "ledger/2" }
 
 func (books) Schema() string {
 	return `CREATE TABLE postings (
@@ -37,7 +37,7 @@ func (books) Schema() string {
 
 func (books) Hears() []string {
 	return []string{
-		"wallet.funds_observed.v1", "tx.finalised.v1", "tx.reverted.v1",
+		"wallet.funds_observed.v1", "wallet.funds_spent.v1", "tx.finalised.v1", "tx.reverted.v1",
 		"allocation.created.v1", "allocation.amended.v1", "allocation.committed.v1", "allocation.spent.v1",
 		"allocation.released.v1", "allocation.expired.v1",
 		"bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.note_accepted_by_peer.v1", "bill.invoice_accepted_by_peer.v1",
@@ -92,6 +92,8 @@ func whose(t *Tx, r es.Recorded) (owner, platform string, err error) {
 	}
 	switch e := r.Data.(type) {
 	case wallet.FundsObserved:
+		return of("wallets", e.ChainID, strings.ToLower(e.Address))
+	case wallet.FundsSpent:
 		return of("wallets", e.ChainID, strings.ToLower(e.Address))
 	case tx.Finalised:
 		return of("wallets", e.ChainID, strings.ToLower(e.Address))

@@ -16,7 +16,7 @@ import (
 // orders answers "which settlement runs were there, and what do they pay?".
 type orders struct{}
 
-func (orders) Name() string { return "orders/1" }
+func (orders) Name() string { return "orders/2" }
 
 func (orders) Schema() string {
 	return `CREATE TABLE orders (
@@ -31,7 +31,8 @@ func (orders) Schema() string {
 
 func (orders) Hears() []string {
 	return []string{
-		"order.opened.v1", "order.intent_recorded.v1", "order.batch_sealed.v1", "order.batch_returned.v1", "order.completed.v1",
+		"order.opened.v1", "order.intent_recorded.v1", "order.batch_sealed.v1", "order.batch_returned.v1", "order.transfer_adopted.v1",
+		"order.completed.v1",
 		"tx.included.v1", "tx.orphaned.v1",
 	}
 }
@@ -58,6 +59,8 @@ func (v orders) Apply(t *Tx, r es.Recorded) error {
 			i.set("batch", "")
 			i.set("paid", 0)
 		})
+	case order.TransferAdopted: // by the chain, before the log lost it
+		return t.update("order_items", func(i *row) { i.set("paid", 1) }, e.OrderID, e.IntentID)
 	case tx.Included:
 		return v.items(t, e.OrderID, e.BatchID, func(i *row) { i.set("paid", e.Status == 1) })
 	case tx.Orphaned:
@@ -131,7 +134,7 @@ type OrderItemRow struct {
 	PaymentID string
 	Ranges    []payment.Range
 	BatchID   string // "" while it is in no transaction
-	Paid      bool   // a transaction with it is in a block
+	Paid      bool   // a transaction that carries it is in a block
 	Recorded  time.Time
 }
 

@@ -8,6 +8,8 @@ import (
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/allocation"
 	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/order"
+	"github.com/emet-node/emet/domain/payment/tx"
 	"github.com/emet-node/emet/domain/payment/wallet"
 	"github.com/emet-node/emet/projections"
 )
@@ -92,6 +94,35 @@ func TestTheMoneyOfADeal(t *testing.T) {
 	if acc, _ := v.Accounts(ctx, alice); len(acc) != 1 || acc[0].Reserved.String() != "5" {
 		t.Errorf("accounts: %+v", acc)
 	}
+}
+
+// A run is paid as far as transactions carry it: those that failed or were lost
+// do not count, those that the chain had already do.
+func TestARunIsPaidAsFarAsItsTransfersAre(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	v := openPayment(t, w, projections.Memory)
+	paid := func(want string) {
+		t.Helper()
+		rows, err := v.Orders(t.Context(), alice, "o")
+		must(t, err)
+		if len(rows) != 1 || rows[0].Total.String() != "7" || rows[0].Paid.String() != want {
+			t.Errorf("%+v, want %s paid", rows, want)
+		}
+	}
+	w.say("order-o", order.Opened{OrderID: "o", PayerID: alice, PayerAddr: string(alice), Platform: "erc20-hoodi-tglm", ChainID: 1, Total: amount(t, "7")},
+		order.IntentRecorded{OrderID: "o", IntentID: "i1", PaymentID: "p1", PayeeAddr: string(bob), Amount: amount(t, "4")},
+		order.IntentRecorded{OrderID: "o", IntentID: "i2", PaymentID: "p2", PayeeAddr: string(bob), Amount: amount(t, "3")},
+		order.BatchSealed{OrderID: "o", BatchID: "b1", Intents: []string{"i1"}}, order.BatchSealed{OrderID: "o", BatchID: "b2", Intents: []string{"i2"}})
+	paid("0")
+	w.say("tx-1-0xa-0", tx.Included{OrderID: "o", BatchID: "b1", Status: 1})
+	paid("4")
+	w.say("tx-1-0xa-0", tx.Orphaned{OrderID: "o", BatchID: "b1"}, tx.Included{OrderID: "o", BatchID: "b1", Status: 0})
+	paid("0")
+	w.say("order-o", order.BatchReturned{OrderID: "o", BatchID: "b1"}, order.BatchSealed{OrderID: "o", BatchID: "b3", Intents: []string{"i1"}})
+	w.say("tx-1-0xa-2", tx.Included{OrderID: "o", BatchID: "b3", Status: 1})
+	w.say("order-o", order.BatchReturned{OrderID: "o", BatchID: "b2"}, order.TransferAdopted{OrderID: "o", IntentID: "i2", TxHash: "0x1"})
+	paid("7")
 }
 
 func TestAStrangersChoiceOfIdsHurtsNobody(t *testing.T) {

@@ -150,6 +150,9 @@ type PaymentFilter struct {
 	Limit       int
 }
 
+const paymentColumns = `p.id, p.side, p.payer, p.payee, p.payee_addr, p.payer_addr, p.platform, p.amount, p.shares, p.timestamp, p.tx_hash,
+	p.signature, p.canonical, p.state, p.why, p.listed, p.recorded`
+
 // Payments lists payments in the order in which REST came to list them.
 func (p *Payment) Payments(ctx context.Context, f PaymentFilter) ([]PaymentRow, error) {
 	var c conditions
@@ -163,9 +166,14 @@ func (p *Payment) Payments(ctx context.Context, f PaymentFilter) ([]PaymentRow, 
 	c.add(len(f.ActivityIDs) > 0, `EXISTS (SELECT 1 FROM json_each(p.shares) s WHERE s.value ->> 'activityId' IN (`+marks(f.ActivityIDs)+`))`, anys(f.ActivityIDs)...)
 	c.add(f.Session != "", `EXISTS (SELECT 1 FROM json_each(p.shares) s JOIN bills b ON b.side = p.side AND b.agreement_id = s.value ->> 'agreementId'
 		WHERE b.session = ?)`, f.Session)
-	return query(ctx, p.DB, scanPayment, `SELECT p.id, p.side, p.payer, p.payee, p.payee_addr, p.payer_addr, p.platform, p.amount, p.shares,
-		p.timestamp, p.tx_hash, p.signature, p.canonical, p.state, p.why, p.listed, p.recorded FROM payments p`+c.text+
+	return query(ctx, p.DB, scanPayment, `SELECT `+paymentColumns+` FROM payments p`+c.text+
 		` ORDER BY p.listed, p.recorded LIMIT ?`, append(c.args, limit(f.Limit))...)
+}
+
+// Received lists the payments to all identities, also those that were dropped
+// since, that rest on a transaction.
+func (p *Payment) Received(ctx context.Context, txHash string) ([]PaymentRow, error) {
+	return query(ctx, p.DB, scanPayment, `SELECT `+paymentColumns+` FROM payments p WHERE p.side = 'P' AND p.tx_hash = ? ORDER BY p.recorded`, txHash)
 }
 
 func scanPayment(s scanner) (r PaymentRow, err error) {

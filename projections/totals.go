@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // comes after [bills] in its group and reads its tables.
 type totals struct{}
 
-func (totals) Name() string { return "totals/1" }
+func (totals) Name() string { return "totals/2" }
 
 func (totals) Schema() string {
 	return `CREATE TABLE totals (
@@ -30,7 +31,7 @@ func (totals) Hears() []string {
 	return []string{
 		"bill.note_issued.v1", "bill.note_received.v1", "bill.invoice_issued.v1", "bill.invoice_received.v1",
 		"bill.note_accepted.v1", "bill.invoice_accepted.v1", "bill.note_accepted_by_peer.v1", "bill.invoice_accepted_by_peer.v1",
-		"bill.scheduled.v1", "bill.paid.v1", "bill.payment_reversed.v1",
+		"bill.invoice_cancelled.v1", "bill.invoice_cancelled_by_peer.v1", "bill.scheduled.v1", "bill.paid.v1", "bill.payment_reversed.v1",
 	}
 }
 
@@ -44,6 +45,10 @@ func (v totals) Apply(tx *Tx, r es.Recorded) error {
 		return v.invoice(tx, r, e.Side, e.AgreementID, "due", e.Amount)
 	case bill.InvoiceReceived:
 		return v.invoice(tx, r, e.Side, e.AgreementID, "due", e.Amount)
+	case bill.InvoiceCancelled:
+		return v.forget(tx, r, e.Side, e.AgreementID)
+	case bill.InvoiceCancelledByPeer:
+		return v.forget(tx, r, e.Side, e.AgreementID)
 	case bill.NoteAccepted:
 		return v.add(tx, r, e.Side, e.AgreementID, e.ActivityID, "accepted", e.Delta)
 	case bill.InvoiceAccepted:
@@ -75,9 +80,24 @@ func (v totals) ranges(tx *Tx, r es.Recorded, side identity.Side, ranges []payme
 	return nil
 }
 
-// raise sets a column that only grows.
+// raise sets a column that only grows. What an activity adds after the invoice
+// is in the invoice, as far as it goes.
 func (v totals) raise(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, to money.Amount) error {
-	return v.change(tx, r, side, deal, act, column, func(old money.Amount) money.Amount { return old.Max(to) })
+	var added money.Amount
+	err := v.change(tx, r, side, deal, act, column, func(old money.Amount) money.Amount {
+		added = to.Sub(old).Max(money.Amount{})
+		return old.Add(added)
+	})
+	rest, found := tx.get("totals", side, deal, "")
+	if err = cmp.Or(err, found); err != nil || rest == nil || act == "" || added.IsZero() {
+		return err
+	}
+	return v.change(tx, r, side, deal, "", column, func(old money.Amount) money.Amount { return old.Sub(added).Max(money.Amount{}) })
+}
+
+// forget takes out of what is due what a cancelled invoice added.
+func (v totals) forget(tx *Tx, r es.Recorded, side identity.Side, deal string) error {
+	return v.change(tx, r, side, deal, "", "due", func(money.Amount) money.Amount { return money.Amount{} })
 }
 
 func (v totals) add(tx *Tx, r es.Recorded, side identity.Side, deal, act, column string, delta money.Amount) error {

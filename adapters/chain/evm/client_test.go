@@ -220,6 +220,20 @@ func TestWhatNodesSayAboutTransactions(t *testing.T) {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
+	// Not all nodes give them the code of geth, nor its words.
+	for answer, want := range map[string]error{
+		`!{"code":-32603,"message":"already known"}`:                                                 onchain.ErrAlreadyKnown,
+		`!{"code":-32010,"message":"AlreadyKnown"}`:                                                  onchain.ErrAlreadyKnown,
+		`!{"code":-32010,"message":"Transaction with the same hash was already imported."}`:          onchain.ErrAlreadyKnown,
+		`!{"code":-32010,"message":"OldNonce, Current nonce: 9, nonce of rejected tx: 8"}`:           onchain.ErrNonceTooLow,
+		`!{"code":-32603,"message":"Transaction nonce is too low. Try incrementing the nonce."}`:     onchain.ErrNonceTooLow,
+		`!{"code":-32603,"message":"insufficient funds for gas * price + value: balance 0, cost 5"}`: onchain.ErrInsufficientFunds,
+	} {
+		url, _ := endpoint(t, honest(answers{"eth_sendRawTransaction": answer}))
+		if got, err := open(t, url).Send(soon(t), raw); !errors.Is(err, want) || errors.Is(err, onchain.ErrUnavailable) || got != hash {
+			t.Errorf("%s: %v, %v; want %v", answer, got, err, want)
+		}
+	}
 	url, asked := endpoint(t, honest(answers{"eth_sendRawTransaction": `!{"code":-32000,"message":"invalid sender"}`}))
 	var rejected *onchain.RejectedError
 	if _, err := open(t, url).Send(context.Background(), raw); !errors.As(err, &rejected) || rejected.Text != "invalid sender" {

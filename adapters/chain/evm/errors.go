@@ -21,11 +21,14 @@ func classify(err error) error {
 	switch {
 	case err == nil, isPlain(err):
 		return err
-	case !errors.As(err, &answer) || unsure(answer):
+	case !errors.As(err, &answer):
 		return unavailable(err)
 	}
-	if known := named(answer.Error()); known != nil {
+	if known := named(answer.Error()); known != nil { // whatever code a node gives it
 		return fmt.Errorf("%w (%s)", known, answer.Error())
+	}
+	if unsure(answer) {
+		return unavailable(err)
 	}
 	if reason, ok := revert(answer); ok {
 		return refusal(reason)
@@ -41,8 +44,12 @@ func named(text string) error {
 		is    error
 	}{
 		{"already known", onchain.ErrAlreadyKnown},
+		{"alreadyknown", onchain.ErrAlreadyKnown},
+		{"already imported", onchain.ErrAlreadyKnown},
 		{"known transaction", onchain.ErrAlreadyKnown},
 		{"nonce too low", onchain.ErrNonceTooLow},
+		{"nonce is too low", onchain.ErrNonceTooLow},
+		{"oldnonce", onchain.ErrNonceTooLow},
 		{"underpriced", onchain.ErrUnderpriced},
 		{"gas price below minimum", onchain.ErrUnderpriced},
 		{"max fee per gas less than block base fee", onchain.ErrUnderpriced},

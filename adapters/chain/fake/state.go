@@ -88,6 +88,9 @@ func (s *state) pay(p onchain.Profile, c onchain.Call, payments []onchain.Paymen
 			}
 			sub(s.allowed, key, one.Amount)
 		}
+		if one.To.IsZero() {
+			return nil, errors.New("ERC20: transfer to the zero address")
+		}
 		if of(s.token, c.From).Cmp(one.Amount) < 0 {
 			return nil, errors.New("ERC20: transfer amount exceeds balance")
 		}

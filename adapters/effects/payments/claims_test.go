@@ -13,6 +13,7 @@ import (
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/payment"
+	"github.com/emet-node/emet/domain/payment/tx"
 	"github.com/emet-node/emet/domain/peer"
 )
 
@@ -150,5 +151,58 @@ func TestAClaimWaitsForItsBlockAndIsAcknowledgedAgain(t *testing.T) {
 			t.Error("a forged signature was taken")
 		}
 		w.settled()
+	})
+}
+
+// The block of a payment leaves the chain and another one has the transfer: the
+// payment is taken back and counts again, without the payer saying it again.
+func TestAReceivedPaymentFollowsItsTransferIntoAnotherBlock(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		w.invoice("7")
+		id := w.transfer(0, 7)
+		w.mine(2)
+		proof, s := w.prove(w.tx(id).Newest().Hash, "7")
+		if s.Claim.Phase != payment.PhaseVerified {
+			t.Fatal(s.Claim.Phase)
+		}
+		w.chain.Reorganise(2, false)
+		w.mine(3)
+		if s := w.final(id); s.Phase != tx.PhaseFinalised {
+			t.Fatal(s.Phase)
+		}
+		time.Sleep(time.Minute)
+		if got := w.payee.types("payment", payment.ReceivedID(w.payee.id, proof)); got != "claimed verified reversed claimed verified finalised" {
+			t.Error(got)
+		}
+		w.settled()
+	})
+}
+
+// A payment that was taken back may be made by another transaction, which the
+// payer says under the same name.
+func TestAPaymentThatWasTakenBackIsMadeByAnotherTransaction(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		w.invoice("7")
+		first := w.transfer(0, 7)
+		w.mine(2)
+		proof, s := w.prove(w.tx(first).Newest().Hash, "7")
+		if s.Claim.Phase != payment.PhaseVerified {
+			t.Fatal(s.Claim.Phase)
+		}
+		w.chain.Reorganise(2, true)
+		time.Sleep(10 * time.Second)
+		hash := w.elsewhere(0, w.pays(7))
+		w.ask(proof, hash.String(), "7")
+		time.Sleep(2 * time.Minute)
+		w.mine(120)
+		time.Sleep(2 * time.Hour)
+		s, _, err := w.payee.money.Payments.Load(t.Context(), payment.ReceivedID(w.payee.id, proof))
+		if err != nil || s.Claim.Phase != payment.PhaseFinalised || s.Claim.Claimed.TxHash != hash.String() {
+			t.Errorf("%s %s: %s, %v", s.Claim.Phase, s.Claim.Claimed.TxHash, w.payee.types("payment", payment.ReceivedID(w.payee.id, proof)), err)
+		}
+		sent, _, err := w.payer.money.Payments.Load(t.Context(), payment.SentID(proof))
+		if err != nil || !sent.Sent[w.payee.id].Delivered {
+			t.Errorf("%s, %v", w.payer.types("payment", payment.SentID(proof)), err)
+		}
 	})
 }

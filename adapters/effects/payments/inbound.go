@@ -88,8 +88,8 @@ func (in *Inbound) tell(ctx context.Context, from peer.Caller, side identity.Sid
 
 // noes are errors of the rules: what is refused so is refused each time.
 var noes = []error{
-	bill.ErrAlreadyInvoiced, bill.ErrOtherContent, bill.ErrOtherTerms, bill.ErrAmount, bill.ErrNegative, bill.ErrActivity, bill.ErrSide,
-	payment.ErrMalformed, payment.ErrNotSigned, payment.ErrOtherContent, payment.ErrSigner, payment.ErrAddressee, payment.ErrNotCovered, payment.ErrTooOften,
+	bill.ErrAlreadyInvoiced, bill.ErrOtherContent, bill.ErrOtherTerms, bill.ErrAmount, bill.ErrNegative, bill.ErrActivity, bill.ErrNameless, bill.ErrSide,
+	payment.ErrMalformed, payment.ErrNotSigned, payment.ErrOtherContent, payment.ErrSigner, payment.ErrAddressee, payment.ErrPayerAddr, payment.ErrNotCovered, payment.ErrTooOften,
 	pay.ErrPlatform, dealterms.ErrNoPlatform, money.ErrSyntax, es.ErrTooLarge, es.ErrWrongCommand,
 }
 
@@ -109,6 +109,8 @@ func refusal(err error) error {
 	switch {
 	case errors.Is(err, identity.ErrForbidden):
 		return peer.Refuse(peer.Forbidden, "%v", err)
+	case errors.Is(err, payment.ErrUndecided):
+		return peer.Refuse(peer.Busy, "%v", err)
 	case errors.Is(err, bill.ErrUnknownDocument):
 		return peer.Refuse(peer.NotFound, "%v", err)
 	case errors.As(err, &status), errors.As(err, &lower), errors.As(err, &small), errors.As(err, &fine),

@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -162,11 +163,36 @@ func Unrecorded(ctx context.Context, l *es.Log, chain onchain.Chain, from onchai
 	if err != nil {
 		return nil, err
 	}
-	head, err := chain.Head(ctx)
+	all, err := Transfers(ctx, chain, from, since)
 	if err != nil {
 		return nil, err
 	}
 	var out []wallet.TransferLearned
+	for _, f := range all {
+		to, ok := payeeOf(f.Log)
+		if !ok || ours[f.Tx.String()] {
+			continue
+		}
+		block, err := blockOf(ctx, chain, f.Tx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, wallet.TransferLearned{
+			Address: strings.ToLower(from.String()), Amount: money.FromWei(new(big.Int).SetBytes(f.Log.Data)), Block: block, ChainID: p.ChainID,
+			Index: f.Log.Index, PayeeAddr: strings.ToLower(to.String()), Platform: pay.Platform(p.Platform()), TxHash: f.Tx.String(),
+		})
+	}
+	return out, nil
+}
+
+// Transfers lists what the network's token says that an address paid from a
+// block on, oldest first.
+func Transfers(ctx context.Context, chain onchain.Chain, from onchain.Address, since uint64) (all []onchain.FoundLog, err error) {
+	p := chain.Profile()
+	head, err := chain.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for ; since <= head.Number; since += logSpan {
 		found, err := chain.Logs(ctx, onchain.LogQuery{
 			Address: p.Token, From: since, To: min(since+logSpan-1, head.Number),
@@ -175,22 +201,9 @@ func Unrecorded(ctx context.Context, l *es.Log, chain onchain.Chain, from onchai
 		if err != nil {
 			return nil, fmt.Errorf("transfers of %s on %s: %w", from, p.Network, err)
 		}
-		for _, f := range found {
-			to, ok := payeeOf(f.Log)
-			if !ok || ours[f.Tx.String()] {
-				continue
-			}
-			block, err := blockOf(ctx, chain, f.Tx)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, wallet.TransferLearned{
-				Address: strings.ToLower(from.String()), Amount: money.FromWei(new(big.Int).SetBytes(f.Log.Data)), Block: block, ChainID: p.ChainID,
-				Index: f.Log.Index, PayeeAddr: strings.ToLower(to.String()), Platform: pay.Platform(p.Platform()), TxHash: f.Tx.String(),
-			})
-		}
+		all = append(all, found...)
 	}
-	return out, nil
+	return all, nil
 }
 
 func payeeOf(l onchain.Log) (onchain.Address, bool) {
@@ -227,7 +240,9 @@ func signed(ctx context.Context, l *es.Log, chainID uint64, from onchain.Address
 }
 
 // Compared gives out nonces only of wallets that were held against the chain
-// a moment ago: a copy of an old log would pay once more what was paid.
+// a moment ago: a copy of an old log would pay once more what was paid. What a
+// contract refuses gets none: nonces are used in order, and a payee with an
+// address that cannot be paid would hold up everybody else.
 type Compared struct {
 	effects.Handler // of ops
 	*Effects
@@ -247,8 +262,29 @@ func (c Compared) Handle(ctx context.Context, id string, cmd any, m es.Meta) err
 		if err := c.compare(ctx, wallet.StreamID(r.ChainID, r.Address)); err != nil {
 			return err
 		}
+		if err := c.try(ctx, r); err != nil {
+			return err
+		}
 	}
 	return c.Handler.Handle(ctx, id, cmd, m)
+}
+
+// try fails when a contract refuses the call, whatever the wallet holds. What
+// only needs money, or a chain that answers, waits for it with its nonce.
+func (e *Effects) try(ctx context.Context, r ops.ReserveNonce) error {
+	chain, err := e.Chains.Chain(r.ChainID)
+	if err != nil {
+		return err
+	}
+	call, err := callOf(tx.Planned{Address: r.Address, Calldata: r.Calldata, To: r.To, Value: r.Value})
+	if err != nil {
+		return err
+	}
+	var refuses *onchain.RevertError
+	if _, err := chain.Estimate(ctx, call); errors.As(err, &refuses) && !errors.Is(err, onchain.ErrInsufficientToken) {
+		return fmt.Errorf("order %s: it gets no nonce and is tried again at the next run: %w", r.OrderID, err)
+	}
+	return nil
 }
 
 func (e *Effects) compare(ctx context.Context, id string) (err error) {

@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"math/big"
 	"sync"
@@ -89,10 +90,12 @@ func (w *world) pays(glm int64) onchain.Call {
 	return call
 }
 
-func (w *world) reserve() error {
+func (w *world) reserve() error { return w.reserveFor(w.pays(1)) }
+
+func (w *world) reserveFor(call onchain.Call) error {
 	g := &given{}
 	err := payments.Compared{Handler: g, Effects: w.payer.money}.Handle(w.t.Context(), "x", ops.ReserveNonce{
-		Address: string(w.payer.id), ChainID: w.chain.Profile().ChainID,
+		Address: string(w.payer.id), ChainID: w.chain.Profile().ChainID, Calldata: "0x" + hex.EncodeToString(call.Data), To: call.To.String(),
 	}, es.Meta{Key: w.key()})
 	if err == nil && g.n != 1 {
 		w.t.Error("it was not handed on")
@@ -172,6 +175,27 @@ func TestASilentChainGivesNoNonce(t *testing.T) {
 		w.chain.Disturb(func(f *chainfake.Faults) { f.Silent = 100 })
 		if err := w.reserve(); err != nil {
 			t.Errorf("it is asked again and again: %v", err)
+		}
+	})
+}
+
+// Nonces are used in order: what the token refuses for ever must not get one.
+// What waits for money gets one.
+func TestAPayeeThatCannotBePaidHoldsUpNobody(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		w.observed()
+		nowhere, err := onchain.Pay(w.chain.Profile(), w.payer.account.Address, []onchain.Payment{{Amount: chaintest.GLM(1)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refuses *onchain.RevertError
+		if err := w.reserveFor(nowhere); !errors.As(err, &refuses) {
+			t.Errorf("it got a nonce: %v", err)
+		}
+		for _, glm := range []int64{1, 1000} {
+			if err := w.reserveFor(w.pays(glm)); err != nil {
+				t.Errorf("%d GLM: %v", glm, err)
+			}
 		}
 	})
 }

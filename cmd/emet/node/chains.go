@@ -11,7 +11,6 @@ import (
 
 	"github.com/emet-node/emet/adapters/chain/evm"
 	"github.com/emet-node/emet/adapters/effects/payments"
-	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/onchain"
@@ -130,11 +129,10 @@ func (c *chains) Close() {
 }
 
 // claims says which payment rests on which transfer, from the received
-// payments of all our identities.
+// payments of all identities, of which several may share an address.
 type claims struct {
-	view   *projections.Payment
-	people *people
-	agg    *Aggregates
+	view *projections.Payment
+	agg  *Aggregates
 }
 
 // Claimed implements payments.Claims.
@@ -142,27 +140,25 @@ func (c claims) Claimed(ctx context.Context, ref onchain.LogRef, except string) 
 	if err := c.view.Fresh(ctx); err != nil {
 		return nil, err
 	}
+	rows, err := c.view.Received(ctx, ref.Tx.String())
+	if err != nil {
+		return nil, err
+	}
 	sum := new(big.Int)
-	for _, id := range c.people.All() {
-		rows, err := c.view.Payments(ctx, projections.PaymentFilter{Owner: id, Side: identity.Provider, Unlisted: true})
+	for _, r := range rows {
+		if r.ID+"/"+string(r.Payee) == except {
+			continue
+		}
+		s, _, err := c.agg.Payments.Load(ctx, dpayment.ReceivedID(r.Payee, r.ID))
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range rows {
-			if r.TxHash != ref.Tx.String() || r.ID+"/"+string(r.Payee) == except {
-				continue
-			}
-			s, _, err := c.agg.Payments.Load(ctx, dpayment.ReceivedID(r.Payee, r.ID))
-			if err != nil {
-				return nil, err
-			}
-			if s.Claim.Phase != dpayment.PhaseVerified && s.Claim.Phase != dpayment.PhaseFinalised {
-				continue
-			}
-			for _, share := range s.Claim.Proof.Logs {
-				if share.Index == ref.Index {
-					sum.Add(sum, share.Amount.Wei())
-				}
+		if s.Claim.Phase != dpayment.PhaseVerified && s.Claim.Phase != dpayment.PhaseFinalised {
+			continue
+		}
+		for _, share := range s.Claim.Proof.Logs {
+			if share.Index == ref.Index {
+				sum.Add(sum, share.Amount.Wei())
 			}
 		}
 	}

@@ -234,7 +234,7 @@ func (n *Node) wireMoney() {
 		},
 		Peers: n.peers, Signer: n.Secrets.Keys, Locked: func(err error) bool { return errors.Is(err, secrets.ErrLocked) },
 		Chains: n.chains, Recover: recoverPayment, Logger: n.log,
-		Claims: claims{view: n.Payment, people: n.people, agg: n.Aggregates}, AgreementOf: n.agreementOf,
+		Claims: claims{view: n.Payment, agg: n.Aggregates}, AgreementOf: n.agreementOf,
 		Held: n.Watch.Held, Freeze: n.Watch.Freeze,
 	}
 }

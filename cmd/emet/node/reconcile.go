@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,7 +168,7 @@ func lostWallet(ctx context.Context, l *es.Log, agg *Aggregates, c *chains, id s
 	if w.Transfers, err = payments.Unrecorded(ctx, l, chain, addr, w.since); err != nil {
 		return nil, err
 	}
-	if w.Stuck, err = stuck(ctx, l, agg, chain, id, w.Seen); err != nil {
+	if w.Stuck, err = stuck(ctx, l, agg, chain, id, w.Seen, w.since); err != nil {
 		return nil, err
 	}
 	if !s.Foreign && len(w.Transfers)+len(w.Stuck) == 0 && (!s.Used() || w.Seen <= s.NextNonce) {
@@ -204,9 +205,52 @@ func lastSeen(ctx context.Context, l *es.Log, id string) (since uint64, err erro
 	return last + 1, nil
 }
 
+// stuckPause is between two looks for the receipt of a transaction.
+const stuckPause = 3 * time.Second
+
 // stuck are the transactions of a wallet whose nonce is used up while none of
-// what was signed for it is in a block.
-func stuck(ctx context.Context, l *es.Log, agg *Aggregates, chain onchain.Chain, walletID string, nonce uint64) (out []string, err error) {
+// what was signed for it is in a block. What they were to pay is paid again, so
+// a receipt that is not found is not enough: nodes forget old ones, and one may
+// be behind the other that told the nonce. The token must know of no transfer
+// by them either, and the chain must say so twice.
+func stuck(ctx context.Context, l *es.Log, agg *Aggregates, chain onchain.Chain, walletID string, nonce, since uint64) ([]string, error) {
+	lost, err := unseen(ctx, l, agg, chain, walletID, nonce)
+	if err != nil || len(lost) == 0 {
+		return nil, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(stuckPause):
+	}
+	if lost, err = unseen(ctx, l, agg, chain, walletID, nonce); err != nil {
+		return nil, err
+	}
+	var out []string
+	moved := make(map[string]bool)
+	for i, s := range lost {
+		if i == 0 {
+			from, err := onchain.ParseAddress(s.Plan.Address)
+			if err != nil {
+				return nil, err
+			}
+			transfers, err := payments.Transfers(ctx, chain, from, since)
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range transfers {
+				moved[t.Tx.String()] = true
+			}
+		}
+		if !slices.ContainsFunc(s.Versions, func(v tx.Signed) bool { return moved[v.Hash] }) {
+			out = append(out, tx.StreamID(s.Plan.ChainID, s.Plan.Address, s.Plan.Nonce))
+		}
+	}
+	return out, nil
+}
+
+// unseen are the transactions below a nonce of which no receipt is found.
+func unseen(ctx context.Context, l *es.Log, agg *Aggregates, chain onchain.Chain, walletID string, nonce uint64) (out []tx.State, err error) {
 	for r, err := range l.ReadAll(ctx, 0, es.Filter{StreamPrefixes: []string{tx.Category + "-" + walletID + "-"}, Types: []string{"tx.planned.v1"}}) {
 		if err != nil {
 			return nil, err
@@ -231,7 +275,7 @@ func stuck(ctx context.Context, l *es.Log, agg *Aggregates, chain onchain.Chain,
 			found = found || receipt != nil
 		}
 		if !found {
-			out = append(out, r.Stream.Key())
+			out = append(out, s)
 		}
 	}
 	return out, nil

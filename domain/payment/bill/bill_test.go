@@ -149,6 +149,16 @@ func TestOddDocumentsAreFlaggedAndKept(t *testing.T) {
 	fine.After(t, acceptNote("n3", "3.0000000000000000001"))
 }
 
+// The empty name means the invoice: whoever takes it would speak for it.
+func TestDocumentsHaveNames(t *testing.T) {
+	t.Parallel()
+	story.When(note("", "1")).Refused(t, bill.ErrNameless)
+	story.When(invoice("", "1")).Refused(t, bill.ErrNameless)
+	nowhere := note("n", "1")
+	nowhere.ActivityID = ""
+	story.When(nowhere).Refused(t, bill.ErrNameless)
+}
+
 func TestDocumentsMustKeepToTheTerms(t *testing.T) {
 	t.Parallel()
 	c := note("n", "1")

@@ -71,8 +71,11 @@ func mayIssue(s State, by identity.Caller, amount money.Amount) error {
 func receiveNote(s State, c ReceiveNote) ([]Event, error) {
 	s, facts := opening(s, identity.Requestor, c.AgreementID, c.Terms)
 	amount, fine, err := s.mayReceive(c.By, c.Amount, c.PayeeAddr, c.PayerAddr, c.Platform)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.DebitNoteID == "" || c.ActivityID == "":
+		return nil, fmt.Errorf("%w: debit note %q of activity %q", ErrNameless, c.DebitNoteID, c.ActivityID)
 	}
 	if d, ok := s.docs.Get(c.DebitNoteID); ok {
 		same := d.Kind == payment.DebitNote && d.ActivityIDs[0] == c.ActivityID && d.Said().String() == said(c.Amount) &&
@@ -103,8 +106,11 @@ func receiveNote(s State, c ReceiveNote) ([]Event, error) {
 func receiveInvoice(s State, c ReceiveInvoice) ([]Event, error) {
 	s, facts := opening(s, identity.Requestor, c.AgreementID, c.Terms)
 	amount, fine, err := s.mayReceive(c.By, c.Amount, c.PayeeAddr, c.PayerAddr, c.Platform)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.InvoiceID == "":
+		return nil, fmt.Errorf("%w: an invoice without an id", ErrNameless)
 	}
 	if d, ok := s.docs.Get(c.InvoiceID); ok {
 		same := d.Kind == payment.Invoice && d.Said().String() == said(c.Amount) && d.DueDate.Equal(c.DueDate) &&

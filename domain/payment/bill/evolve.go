@@ -142,15 +142,20 @@ func (s State) accept(id string, r payment.Range) State {
 	return s.activity(r.ActivityID, func(a *Activity) { a.Totals.Accepted = r.To })
 }
 
-// acceptedByPeer mirrors at the provider what the requestor counted.
+// acceptedByPeer mirrors at the provider what the requestor counted. An invoice
+// that was accepted before its notes includes them.
 func (s State) acceptedByPeer(id, activityID string, amount money.Amount) State {
 	s = s.doc(id, func(d *Document) { d.Status = payment.Accepted })
 	s.open = opened(s.open, id)
-	add := amount.Sub(s.accepted)
+	before := s.accepted
 	if activityID != "" {
-		add = amount.Sub(s.Activity(activityID).Totals.Accepted)
+		before = s.Activity(activityID).Totals.Accepted
 	}
-	add = add.Max(money.Amount{})
+	add := amount.Sub(before).Max(money.Amount{})
+	if included := add.Min(s.Activity("").Totals.Accepted); activityID != "" && !included.IsZero() {
+		s.accepted = s.accepted.Sub(included)
+		s = s.activity("", func(a *Activity) { a.Totals.Accepted = a.Totals.Accepted.Sub(included) })
+	}
 	s.accepted = s.accepted.Add(add)
 	return s.activity(activityID, func(a *Activity) { a.Totals.Accepted = a.Totals.Accepted.Add(add) })
 }

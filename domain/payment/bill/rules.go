@@ -22,6 +22,7 @@ var (
 	ErrAmount          = errors.New("Invalid amount accepted") //nolint:staticcheck // clients show this sentence
 	ErrNegative        = errors.New("an amount must not be negative")
 	ErrActivity        = errors.New("the activity is not of this agreement")
+	ErrNameless        = errors.New("the document does not say what it is about") // "" is what an invoice adds, and no document
 	ErrSide            = errors.New("this is for the other side of the deal")
 	ErrRange           = errors.New("these ranges cannot be scheduled")
 	ErrIntent          = errors.New("nothing is scheduled under this intent")

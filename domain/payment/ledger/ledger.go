@@ -76,6 +76,7 @@ type Books struct {
 // purse is what the books say of one asset of one wallet.
 type purse struct {
 	available, shortfall, held money.Amount
+	block                      uint64 // of the last observation
 }
 
 type fund struct {
@@ -86,6 +87,7 @@ type fund struct {
 type earning struct {
 	recognised, accepted, paid money.Amount
 	activities                 map[string]money.Amount // accepted
+	invoice                    money.Amount            // of what was accepted, added by the invoice
 }
 
 // Post returns what a fact moves. Facts that move no money post nothing.
@@ -97,11 +99,13 @@ func (b *Books) Post(fact any) []Posting {
 	switch e := fact.(type) {
 	case wallet.FundsObserved:
 		id := wallet.StreamID(e.ChainID, e.Address)
-		return append(b.observe(id, Token, e.Token), b.observe(id, Native, e.Native)...)
+		return append(b.observe(id, Token, e.Token, e.Block), b.observe(id, Native, e.Native, e.Block)...)
+	case wallet.FundsSpent:
+		return b.leave(wallet.StreamID(e.ChainID, e.Address), e.Amount, e.Block)
 	case tx.Finalised:
-		return b.burn(wallet.StreamID(e.ChainID, e.Address), e.Fee)
+		return b.burn(wallet.StreamID(e.ChainID, e.Address), e.Fee, e.BlockNumber)
 	case tx.Reverted:
-		return b.burn(wallet.StreamID(e.ChainID, e.Address), e.Fee)
+		return b.burn(wallet.StreamID(e.ChainID, e.Address), e.Fee, e.BlockNumber)
 	case allocation.Event:
 		return b.budget(e)
 	case bill.Event:
@@ -130,15 +134,31 @@ func (p *purse) settle(id string, asset Asset, free money.Amount, against Accoun
 
 func (p *purse) free() money.Amount { return p.available.Sub(p.shortfall) }
 
-func (b *Books) observe(id string, asset Asset, balance money.Amount) []Posting {
+func (b *Books) observe(id string, asset Asset, balance money.Amount, block uint64) []Posting {
 	p := b.purse(id, asset)
+	p.block = block
 	return p.settle(id, asset, balance.Sub(p.held), Account{External, id})
 }
 
-// burn pays a fee. The next observation sets the gas coin right.
-func (b *Books) burn(id string, fee money.Amount) []Posting {
+// burn pays a fee. It is missing already in what was observed of its block or a
+// later one.
+func (b *Books) burn(id string, fee money.Amount, block uint64) []Posting {
 	p := b.purse(id, Native)
+	if block <= p.block {
+		return move(Account{GasFee, id}, Account{External, id}, Native, fee)
+	}
 	return p.settle(id, Native, p.free().Sub(fee), Account{GasFee, id})
+}
+
+// leave says that tokens which were held are gone. What was observed of their
+// block or a later one is without them, and it was held against that besides.
+func (b *Books) leave(id string, amount money.Amount, block uint64) []Posting {
+	p := b.purse(id, Token)
+	p.held = p.held.Sub(amount)
+	if block > p.block {
+		return nil
+	}
+	return p.settle(id, Token, p.free().Add(amount), Account{External, id})
 }
 
 // hold moves between the free money of a wallet and a budget.
@@ -167,8 +187,6 @@ func (b *Books) budget(e allocation.Event) []Posting {
 	case allocation.Committed:
 		return move(Account{Committed, e.AllocationID}, Account{Reserved, e.AllocationID}, Token, e.Delta)
 	case allocation.Spent:
-		p := b.purse(b.allocations[e.AllocationID].wallet, Token)
-		p.held = p.held.Sub(e.Delta)
 		return move(Account{Scheduled, e.IntentID}, Account{Committed, e.AllocationID}, Token, e.Delta)
 	}
 	return nil
@@ -189,12 +207,15 @@ func (b *Books) debt(e bill.Event) []Posting {
 	case bill.NoteAcceptedByPeer:
 		x := b.earning(e.AgreementID)
 		if d := e.Amount.Sub(x.activities[e.ActivityID]); d.Sign() > 0 {
-			x.activities[e.ActivityID], x.accepted = e.Amount, x.accepted.Add(d)
+			included := d.Min(x.invoice)
+			x.invoice = x.invoice.Sub(included)
+			x.activities[e.ActivityID], x.accepted = e.Amount, x.accepted.Add(d.Sub(included))
 		}
 		return x.recognise(e.AgreementID)
 	case bill.InvoiceAcceptedByPeer:
 		x := b.earning(e.AgreementID)
-		x.accepted = x.accepted.Max(e.Amount)
+		x.invoice = e.Amount.Sub(x.accepted).Max(money.Amount{})
+		x.accepted = x.accepted.Add(x.invoice)
 		return x.recognise(e.AgreementID)
 	case bill.Paid:
 		return b.paid(e.Side, e.AgreementID, e.PaymentID, payment.Total(e.Ranges))

@@ -20,6 +20,7 @@ import (
 	"github.com/emet-node/emet/domain/payment/internal/testlog"
 	"github.com/emet-node/emet/domain/payment/ledger"
 	"github.com/emet-node/emet/domain/payment/ops"
+	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 	"github.com/emet-node/emet/domain/payment/wallet"
@@ -113,6 +114,66 @@ func TestOneTransferPaysActivityAndInvoice(t *testing.T) {
 		}
 	}
 	t.Fatal("nothing was claimed")
+}
+
+// Whatever a run finds, each fact fits into the log: what does not would never
+// be paid.
+func TestARunPaysHoweverManyDebtsThereAre(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ok(t, w.allocate("40"))
+	for i := range 300 { // the names of activities are their provider's choice
+		id, activity := fmt.Sprint("n", i), fmt.Sprintf("%02000d", i)
+		w.must(bill.Category, bill.StreamID("P", agr), bill.IssueNote{
+			ActivityID: activity, AgreementID: agr, Amount: money.MustParse("0.01"), At: noon, By: asProvider, DebitNoteID: id, Terms: terms,
+		})
+		ok(t, w.acceptNote(id, "0.01"))
+	}
+	w.run()
+	for _, side := range []identity.Side{"R", "P"} {
+		equal(t, "paid", w.bill(side).Totals().Paid, "3")
+	}
+	equal(t, "left on the chain", w.balance, "97")
+	equal(t, "final", w.budget().Paid, "3")
+	if n := w.facts("order.completed.v1"); n < 2 || n != w.facts("order.opened.v1") {
+		t.Errorf("%d orders are completed", n)
+	}
+}
+
+// No chain has a number for it; it waits, and the node goes on.
+func TestMoreThanAChainCanCountIsNotPaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(ops.Category, budget, ops.CreateAllocation{Unchecked: true, Create: allocation.Create{
+		Address: string(requestor), AllocationID: budget, At: noon, By: asRequestor, ChainID: chainID, OwnerID: requestor,
+		Platform: platform, Timeout: noon.Add(time.Hour), Total: money.MustParse("1e61"),
+	}})
+	w.invoice("i", "1e60")
+	ok(t, w.acceptInvoice("i", "1e60"))
+	w.run()
+	if n := w.facts("order.opened.v1"); n != 0 || w.status("R", "i") != pay.Accepted {
+		t.Fatalf("%d orders, the invoice is %s", n, w.status("R", "i"))
+	}
+}
+
+// The notes of a day are one debt.
+func TestNotesOfOneActivityAreOnePieceOfAPayment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ok(t, w.allocate("40"))
+	for i := range 20 {
+		w.note(fmt.Sprint("n", i), fmt.Sprint(i+1))
+		ok(t, w.acceptNote(fmt.Sprint("n", i), fmt.Sprint(i+1)))
+	}
+	w.run()
+	all, err := testlog.Facts(w.log, 0)
+	ok(t, err)
+	for _, r := range all {
+		if e, is := r.Data.(order.IntentRecorded); is && (len(e.Ranges) != 1 || e.Ranges[0].To.String() != "20") {
+			t.Errorf("%+v", e.Ranges)
+		}
+	}
+	equal(t, "paid", w.bill("P").Totals().Paid, "20")
 }
 
 func TestPaidThroughNotesSettlesOnAcceptance(t *testing.T) {
@@ -309,6 +370,36 @@ func TestALostBlockTakesThePaymentBack(t *testing.T) {
 	equal(t, "paid at the provider", claim.Totals().Paid, "5")
 }
 
+// The chain is looked at while a transfer is in a block that is not final: what
+// it took is not taken once more when the block is.
+func TestTheBooksAgreeWithAWalletThatWasSeenBeforeATransferWasFinal(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{true, false} {
+		w := newWorld(t)
+		ok(t, w.allocate("10"))
+		w.invoice("i", "5")
+		ok(t, w.acceptInvoice("i", "5"))
+		w.chain = ""
+		w.run()
+		id := tx.StreamID(chainID, string(requestor), 0)
+		w.must(tx.Category, id, tx.Include{BlockHash: "0xb1", BlockNumber: 11, Fee: money.MustParse("0.25"), Hash: txHash(id), Status: 1})
+		w.block, w.balance, w.native = 12, money.MustParse("95"), money.MustParse("0.75")
+		if seen {
+			w.look()
+		}
+		w.must(tx.Category, id, tx.Finalise{BlockHash: "0xb1"})
+		w.look()
+		books := w.balances[ledger.Token]
+		equal(t, "available", w.wallet().Available(), "90")
+		equal(t, "available in the books", books[ledger.Account{Name: ledger.Available, Key: walletID}], "90")
+		equal(t, "reserved in the books", books[ledger.Account{Name: ledger.Reserved, Key: budget}], "5")
+		equal(t, "the rest of the world", books[ledger.Account{Name: ledger.External, Key: walletID}], "100")
+		gas := w.balances[ledger.Native]
+		equal(t, "gas coin in the books", gas[ledger.Account{Name: ledger.Available, Key: walletID}], "0.75")
+		equal(t, "fees in the books", gas[ledger.Account{Name: ledger.GasFee, Key: walletID}], "0.25")
+	}
+}
+
 func TestALockedIdentityPaysWhenItIsUnlocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -441,5 +532,6 @@ func TestBooksBalanceInRandomDeals(t *testing.T) {
 		equal(t, "left on the chain", w.balance, fmt.Sprint(100-due))
 		equal(t, "final", w.budget().Paid, fmt.Sprint(due))
 		equal(t, "held", w.wallet().Held, w.budget().Remaining().String())
+		equal(t, "free in the books", w.balances[ledger.Token][ledger.Account{Name: ledger.Available, Key: walletID}], w.wallet().Available().String())
 	})
 }

@@ -71,6 +71,7 @@ type world struct {
 	locked  bool
 	chain   string // "final" mines and finalises, "revert" does so without success, "" lets transactions wait
 	balance money.Amount
+	native  money.Amount
 	block   uint64
 }
 
@@ -78,7 +79,7 @@ func newWorld(t testing.TB) *world {
 	l := testlog.New(noon)
 	o := ops.New(l)
 	w := &world{
-		t: t, log: l, ops: o, chain: "final", balance: money.MustParse("100"), block: 10, balances: balances{},
+		t: t, log: l, ops: o, chain: "final", balance: money.MustParse("100"), native: money.MustParse("1"), block: 10, balances: balances{},
 		payments: es.NewAggregate(l, payment.Category, payment.Rules), cycles: es.NewAggregate(l, cycle.Category, cycle.Rules),
 	}
 	w.router = map[string]handler{
@@ -96,7 +97,7 @@ func newWorld(t testing.TB) *world {
 
 // look observes the wallet on the chain.
 func (w *world) look() {
-	w.must(wallet.Category, walletID, wallet.Observe{Block: w.block, Native: money.MustParse("1"), Token: w.balance})
+	w.must(wallet.Category, walletID, wallet.Observe{Block: w.block, Native: w.native, Token: w.balance})
 }
 
 func (w *world) do(category, id string, cmd any) error {

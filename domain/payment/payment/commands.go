@@ -47,8 +47,10 @@ type AnswerDelivery struct {
 }
 
 // Claim takes in a proof. Signer is who the signature says it is; it must be
-// the payer and the caller. The same proof again changes nothing unless it was
-// disproved; the same id with other content is [ErrOtherContent].
+// the payer and the caller, and the address that paid must be its own. The same
+// proof again changes nothing unless it was disproved. The same id with other
+// content is [ErrOtherContent], unless the payer's claim before was disproved or
+// taken back; [ErrUndecided] while that is not known.
 type Claim struct {
 	By        identity.Caller
 	Canonical []byte
@@ -70,7 +72,7 @@ type AnswerClaim struct {
 type Finalise struct{ BlockNumber uint64 }
 
 // Reverse says that the block of a verified payment left the chain. The claim
-// may be made again.
+// is looked at again.
 type Reverse struct{ Why string }
 
 // KeepProof says where the proof of the transfer of a final payment lies. It is

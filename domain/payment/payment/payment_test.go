@@ -20,6 +20,7 @@ import (
 const (
 	payer  = identity.NodeID("0x7e5f4552091a69125d5dfcb7b8c2659029395bdf")
 	payee  = identity.NodeID("0x2b5ad5c4795c026514f8317c7a215e218dccd6cf")
+	third  = identity.NodeID("0x00000000000000000000000000000000000000cc")
 	id     = "00000000000000000000000000000001"
 	vector = `{"activityPayments":[{"activityId":"act-1","amount":"0.25"}],"agreementPayments":[{"agreementId":"agr-1","amount":"0.75"}],"amount":"1","details":"EjQ=","payeeAddr":"0x2b5ad5c4795c026514f8317c7a215e218dccd6cf","payeeId":"0x2b5ad5c4795c026514f8317c7a215e218dccd6cf","payerAddr":"0x7e5f4552091a69125d5dfcb7b8c2659029395bdf","payerId":"0x7e5f4552091a69125d5dfcb7b8c2659029395bdf","paymentId":"00000000000000000000000000000001","paymentPlatform":"erc20-polygon-glm","timestamp":"2026-01-01T00:00:00Z"}`
 )
@@ -105,10 +106,20 @@ func TestRedeliveryIsHarmlessAndConflictsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := story.After(t, claim(vector))
 	s.When(claim(vector)).Then(t)
-	s.When(claim(strings.Replace(vector, `"amount":"1"`, `"amount":"2"`, 1))).Refused(t, payment.ErrOtherContent)
+	other := claim(strings.Replace(vector, `"amount":"1"`, `"amount":"2"`, 1))
+	stranger := claim(strings.ReplaceAll(vector, string(payer), string(third)))
+	stranger.By.Node, stranger.Signer = third, third
+	s.When(other).Refused(t, payment.ErrUndecided)
+	s.When(stranger).Refused(t, payment.ErrOtherContent)
 	verified := s.After(t, payment.AnswerClaim{Depth: 1, Logs: []payment.LogShare{{Amount: money.MustParse("1")}}})
 	verified.When(claim(vector)).Then(t)
+	verified.When(other).Refused(t, payment.ErrOtherContent)
+	verified.After(t, payment.Finalise{BlockNumber: 9}).When(other).Refused(t, payment.ErrOtherContent)
 	disproved := s.After(t, payment.AnswerClaim{Why: "no such transaction"})
+	disproved.When(stranger).Refused(t, payment.ErrOtherContent)
+	if o := disproved.When(other); o.Err != nil || o.Facts[0].(payment.Claimed).Amount.String() != "2" || o.Facts[0].(payment.Claimed).Attempt != 2 {
+		t.Fatalf("what proved nothing stands in the way: %v, %v", o.Facts, o.Err)
+	}
 	if o := disproved.When(claim(vector)); o.Err != nil || o.Facts[0].(payment.Claimed).Attempt != 2 {
 		t.Fatalf("a disproved claim cannot be made again: %v, %v", o.Facts, o.Err)
 	}
@@ -132,6 +143,8 @@ func TestAClaimMustComeFromItsPayer(t *testing.T) {
 	c = claim(vector)
 	c.PayeeID = payer
 	story.When(c).Refused(t, payment.ErrAddressee)
+	theirs := strings.Replace(vector, `"payerAddr":"`+string(payer), `"payerAddr":"0x00000000000000000000000000000000000000cc`, 1)
+	story.When(claim(theirs)).Refused(t, payment.ErrPayerAddr)
 	story.When(claim(strings.Replace(vector, `"amount":"1"`, `"amount":"0.9"`, 1))).Refused(t, payment.ErrNotCovered)
 	story.When(claim("{}")).Refused(t, payment.ErrMalformed)
 }
@@ -155,9 +168,13 @@ func TestTheChainDecides(t *testing.T) {
 	if k := kept.State().Claim.Kept; k.Blob != "ab" || k.Size != 7 || k.PayeeID != payee {
 		t.Fatalf("%+v", k)
 	}
-	lost := good.After(t, payment.Reverse{Why: "reorg"})
-	if o := lost.When(claim(vector)); len(o.Facts) != 1 {
-		t.Fatal("a reversed payment cannot be claimed again")
+	for range 20 { // however often a node of the chain changes its mind
+		good = good.After(t, payment.Reverse{Why: "reorg"})
+		if c := good.State().Claim; c.Phase != payment.PhaseClaimed || c.Claimed.Attempt != 1 || len(c.Proof.Logs) > 0 {
+			t.Fatalf("a reversed payment is not looked at again: %+v", c)
+		}
+		good.When(claim(vector)).Then(t) // it is being looked at
+		good = good.After(t, payment.AnswerClaim{Logs: []payment.LogShare{{Amount: money.MustParse("1")}}})
 	}
 }
 

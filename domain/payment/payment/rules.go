@@ -10,6 +10,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
+	pay "github.com/emet-node/emet/domain/payment"
 )
 
 // Rules say what may happen to a payment, and what it then is.
@@ -22,12 +23,14 @@ var (
 	ErrOtherContent = errors.New("another payment with this id was presented before")
 	ErrSigner       = errors.New("the payment is not signed by its payer")
 	ErrAddressee    = errors.New("the payment is for another node")
+	ErrPayerAddr    = errors.New("the payment comes from an address that is not its payer's own")
+	ErrUndecided    = errors.New("the chain is being asked about another payment with this id")
 	ErrNotCovered   = errors.New("the shares are more than the payment")
 	ErrOtherBlock   = errors.New("the proof is of another block")
 	ErrTooOften     = errors.New("the claim was disproved too often")
 )
 
-const maxClaims = 16 // attempts of one proof
+const maxClaims = 16 // times that a payer may present one payment
 
 // State is where one payment stands.
 type State struct {
@@ -153,7 +156,7 @@ func decide(s State, c Command) ([]Event, error) {
 		if s.Claim.Phase != PhaseVerified {
 			return nil, nil
 		}
-		return []Event{Reversed{PayeeID: s.Claim.Claimed.PayeeID, PaymentID: s.ID, Side: s.Side, Why: c.Why}}, nil
+		return reverse(s, c), nil
 	case KeepProof:
 		return keepProof(s, c)
 	}
@@ -232,10 +235,18 @@ func claim(s State, c Claim) ([]Event, error) {
 		return nil, ErrSigner
 	case c.PayeeID != d.PayeeID:
 		return nil, ErrAddressee
+	case !pay.SameAddress(d.PayerAddr, string(d.PayerID)):
+		return nil, ErrPayerAddr // a demand may name any address; the transfers of others pay nothing of ours
 	case !d.Covered():
 		return nil, ErrNotCovered
-	case s.ID != "" && (!bytes.Equal(have.Claimed.Canonical, c.Canonical) || have.Claimed.PayerID != d.PayerID):
+	case s.ID != "" && have.Claimed.PayerID != d.PayerID:
 		return nil, ErrOtherContent
+	case s.ID != "" && !bytes.Equal(have.Claimed.Canonical, c.Canonical):
+		if err := have.replaceable(); err != nil {
+			return nil, err
+		}
+	}
+	switch have := s.Claim; {
 	case have.Phase == PhaseClaimed || have.Phase == PhaseVerified || have.Phase == PhaseFinalised:
 		return nil, nil
 	case have.Claimed.Attempt >= maxClaims:
@@ -246,6 +257,26 @@ func claim(s State, c Claim) ([]Event, error) {
 		PayerAddr: d.PayerAddr, PayerID: d.PayerID, PaymentID: d.PaymentID, Platform: d.Platform, Shares: d.Shares,
 		Side: identity.Provider, Signature: c.Signature, Timestamp: d.Timestamp, TxHash: d.TxHash,
 	}}, nil
+}
+
+// replaceable is nil when another document of the payer may take the place of
+// the one that was claimed: it proved nothing, or its block was lost and the
+// debt was paid by another transaction.
+func (r Received) replaceable() error {
+	switch r.Phase {
+	case PhaseClaimed:
+		return ErrUndecided
+	case PhaseDisproved, PhaseReversed:
+		return nil
+	}
+	return ErrOtherContent
+}
+
+// reverse takes the payment back and looks at the chain anew: most often
+// another block has the transfer already. That is no new attempt of the payer.
+func reverse(s State, c Reverse) []Event {
+	again := s.Claim.Claimed
+	return []Event{Reversed{PayeeID: again.PayeeID, PaymentID: s.ID, Side: s.Side, Why: c.Why}, again}
 }
 
 func answerClaim(s State, c AnswerClaim) ([]Event, error) {

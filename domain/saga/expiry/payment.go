@@ -23,7 +23,7 @@ type bill struct {
 type settling struct {
 	next     time.Time
 	interval time.Duration
-	unpaid   map[string]bool // documents
+	unpaid   map[string]bool // documents, by stream and id: their issuers choose the ids
 }
 
 // hearPayment: budgets end at their timeout; settlement runs at its interval,
@@ -89,10 +89,10 @@ func (b *Book) owes(r es.Recorded, stream, document string, unpaid bool) {
 	}
 	c := b.cycle(owed.cycle)
 	before := len(c.unpaid)
-	if unpaid {
-		c.unpaid[document] = true
+	if key := stream + "/" + document; unpaid {
+		c.unpaid[key] = true
 	} else {
-		delete(c.unpaid, document)
+		delete(c.unpaid, key)
 	}
 	if (before == 0) != (len(c.unpaid) == 0) {
 		b.run(r, owed.cycle)
@@ -118,7 +118,7 @@ func (b *Book) hearBill(r es.Recorded) {
 		b.owed(r, id, e.InvoiceID)
 	case dbill.Settled:
 		b.owes(r, id, e.DocumentID, false)
-		b.clear("due/" + e.DocumentID)
+		b.clear("due/" + id + "/" + e.DocumentID)
 	case dbill.Unsettled:
 		b.owes(r, id, e.DocumentID, true)
 	}
@@ -141,7 +141,7 @@ func (b *Book) owed(r es.Recorded, stream, document string) {
 	if at.Before(r.Recorded) {
 		at = r.Recorded
 	}
-	b.set(r, "due/"+document, at, func(at time.Time) es.Order {
+	b.set(r, "due/"+stream+"/"+document, at, func(at time.Time) es.Order {
 		return es.Order{Category: cycle.Category, ID: owed.cycle, Command: cycle.RequestRun{At: at, By: own, Why: cycle.ByDueDate}}
 	})
 }

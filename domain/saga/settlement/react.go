@@ -64,14 +64,14 @@ func (c Config) configure(r es.Recorded, e allocation.Created) []es.Order {
 	}}}
 }
 
-// run opens the order that was prepared, and seals again what an earlier run
+// run opens the orders that were prepared, and seals again what an earlier run
 // could not send: a wallet was suspended, or a transaction failed.
 func (c Config) run(s *State, r es.Recorded, e cycle.RunRequested) []es.Order {
 	var out []es.Order
-	if open, ok := s.prepared[r.Position]; ok {
-		delete(s.prepared, r.Position)
+	for _, open := range s.prepared[r.Position] {
 		out = append(out, es.Order{Category: order.Category, ID: open.OrderID, Command: open, Identity: string(e.OwnerID)})
 	}
+	delete(s.prepared, r.Position)
 	key := cycle.StreamID(e.Platform, e.Address)
 	var stuck []string
 	for id, t := range s.intents {

@@ -6,7 +6,6 @@ package settlement
 
 import (
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -38,13 +37,13 @@ type Config struct {
 // a transfer across agreements, so one process sees them all. It belongs to
 // the process and is changed in place.
 type State struct {
-	bills    map[string]payment.Terms   // by agreement
-	debts    map[string][]debt          // not in any order, by cycle
-	orders   map[string]*run            // open orders
-	intents  map[string]*transfer       // by id, of open orders
-	prepared map[es.Position]order.Open // by the fact that asked for the run
-	credits  map[string][]*credit       // transfers that were learned from the chain, by cycle
-	carried  map[string]*credit         // by the intent that one of them carries
+	bills    map[string]payment.Terms     // by agreement
+	debts    map[string][]debt            // not in any order, by cycle
+	orders   map[string]*run              // open orders
+	intents  map[string]*transfer         // by id, of open orders
+	prepared map[es.Position][]order.Open // by the fact that asked for the run
+	credits  map[string][]*credit         // transfers that were learned from the chain, by cycle
+	carried  map[string]*credit           // by the intent that one of them carries
 }
 
 type debt struct {
@@ -89,7 +88,7 @@ func New(c Config) es.Saga[*State] {
 func newState() *State {
 	return &State{
 		bills: make(map[string]payment.Terms), debts: make(map[string][]debt), orders: make(map[string]*run),
-		intents: make(map[string]*transfer), prepared: make(map[es.Position]order.Open),
+		intents: make(map[string]*transfer), prepared: make(map[es.Position][]order.Open),
 		credits: make(map[string][]*credit), carried: make(map[string]*credit),
 	}
 }
@@ -175,54 +174,8 @@ func (s *State) owe(r payment.Range) {
 	s.debts[key] = append(s.debts[key], debt{payee: strings.ToLower(t.PayeeAddr), rng: r})
 }
 
-// prepare makes an order of what is owed, and takes it off the debts. The
-// order's id follows from the fact that asked for the run.
-func (c Config) prepare(s *State, r es.Recorded, e cycle.RunRequested) {
-	key := cycle.StreamID(e.Platform, e.Address)
-	profile, ok := c.Profile(e.Platform)
-	if !ok {
-		return
-	}
-	byPayee := make(map[string][]payment.Range)
-	for _, d := range s.debts[key] {
-		byPayee[d.payee] = append(byPayee[d.payee], d.rng)
-	}
-	open := order.Open{
-		ChainID: profile.ChainID, CycleID: key, PayerAddr: strings.ToLower(e.Address), PayerID: e.OwnerID, Platform: e.Platform,
-		OrderID: es.NameID(es.ID{}, fmt.Sprintf("order/%s/%d", key, r.Position)).String(),
-	}
-	taken := make(map[string]bool)
-	for _, payee := range sorted(byPayee) {
-		ranges := byPayee[payee]
-		for _, paid := range s.settledBefore(key, payee, &ranges) {
-			if id, ok := intentID(profile, open.PayerAddr, payee, paid.ranges); ok {
-				open.Intents = append(open.Intents, order.Intent{ID: id, PayeeAddr: payee, Ranges: paid.ranges})
-				s.carried[id], taken[payee] = paid.by, true
-			}
-		}
-		id, ok := intentID(profile, open.PayerAddr, payee, ranges)
-		if ok && c.Minimum.Less(payment.Total(ranges)) {
-			open.Intents = append(open.Intents, order.Intent{ID: id, PayeeAddr: payee, Ranges: ranges})
-			taken[payee], ranges = true, nil
-		}
-		if taken[payee] {
-			byPayee[payee] = ranges // what is left waits and adds up
-		}
-	}
-	if len(open.Intents) == 0 {
-		return
-	}
-	s.debts[key] = slices.DeleteFunc(s.debts[key], func(d debt) bool { return taken[d.payee] })
-	for _, payee := range sorted(byPayee) {
-		for _, r := range byPayee[payee] {
-			if taken[payee] {
-				s.debts[key] = append(s.debts[key], debt{payee: payee, rng: r})
-			}
-		}
-	}
-	s.prepared[r.Position] = open
-}
-
+// intentID names the wish to pay ranges; false says that nothing of the kind can
+// be paid.
 func intentID(p onchain.Profile, payer, payee string, ranges []payment.Range) (string, bool) {
 	from, err := onchain.ParseAddress(payer)
 	if err != nil {
@@ -234,6 +187,9 @@ func intentID(p onchain.Profile, payer, payee string, ranges []payment.Range) (s
 	}
 	out := make([]onchain.Range, len(ranges))
 	for i, r := range ranges {
+		if r.To.Wei().BitLen() > 256 {
+			return "", false
+		}
 		out[i] = onchain.Range{ActivityID: r.ActivityID, AgreementID: r.AgreementID, From: r.From.Wei(), To: r.To.Wei()}
 	}
 	id := onchain.IntentID(p.ChainID, p.Token, from, to, out)
