@@ -31,7 +31,7 @@ type door struct {
 
 // open connects to the present life with the key of an operator, or else, with
 // "", with the one that the node gave.
-func (n *node) open(key string) (*door, error) {
+func (n *process) open(key string) (*door, error) {
 	u, err := url.Parse(n.word("EMET_GRPC_URL"))
 	if err != nil {
 		return nil, err
@@ -207,14 +207,14 @@ func (w *writer) attempt(stream string, expected int64) *attempt {
 	return a
 }
 
-// run appends until the node is gone.
-func (w *writer) run(d *door, m *model, c *race) error {
+// run appends until the node is gone, or ctx is over.
+func (w *writer) run(ctx context.Context, d *door, m *model, c *race) error {
 	if w.open != nil {
 		if err := w.again(d, m, c); err != nil || w.open != nil {
 			return err
 		}
 	}
-	for {
+	for ctx.Err() == nil {
 		a, old := w.next(c)
 		if !old {
 			m.begin(a)
@@ -236,6 +236,7 @@ func (w *writer) run(d *door, m *model, c *race) error {
 			w.note(a, c)
 		}
 	}
+	return nil
 }
 
 // wrong says whether an attempt is meant to be refused.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +45,7 @@ func TestAKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
 
 type game struct {
 	t       *testing.T
-	n       *node
+	n       *process
 	r       *rand.Rand
 	m       *model
 	c       *race
@@ -51,6 +54,7 @@ type game struct {
 	writers []*writer
 	reading *reading
 	killed  int // while clients appended
+	rolls   int // of these, while a segment was followed by the next
 	early   int // before it was ready
 }
 
@@ -87,9 +91,13 @@ func (g *game) life() {
 	var wg sync.WaitGroup
 	failed := make([]error, len(g.writers))
 	for i, w := range g.writers {
-		wg.Go(func() { failed[i] = w.run(d, g.m, g.c) })
+		wg.Go(func() { failed[i] = w.run(g.t.Context(), d, g.m, g.c) })
 	}
-	time.Sleep(between(g.r, 0, 1200*time.Millisecond)) // any moment will do
+	if g.r.IntN(3) == 0 {
+		g.roll()
+	} else {
+		time.Sleep(between(g.r, 0, 800*time.Millisecond)) // any moment will do
+	}
 	g.n.kill()
 	g.killed++
 	wg.Wait()
@@ -98,6 +106,27 @@ func (g *game) life() {
 		g.t.Errorf("before kill %d: %v", g.killed, err)
 	}
 	g.verified()
+}
+
+// roll waits, for a while, until one segment is followed by the next.
+func (g *game) roll() {
+	seg := filepath.Join(g.n.dir, "store", "seg")
+	names := func() string {
+		all, _ := os.ReadDir(seg) //nolint:errcheck // it may be read later
+		var out []string
+		for _, e := range all {
+			out = append(out, e.Name())
+		}
+		return strings.Join(out, " ")
+	}
+	was := names()
+	for begun := time.Now(); time.Since(begun) < time.Second; time.Sleep(500 * time.Microsecond) {
+		if names() != was {
+			g.rolls++
+			time.Sleep(between(g.r, 0, 5*time.Millisecond)) // while it goes on
+			return
+		}
+	}
 }
 
 // reread reads on in the log and holds it against what clients know.
@@ -189,6 +218,6 @@ func (g *game) over() {
 	for _, b := range g.n.boot {
 		boot, slowest = boot+b, max(slowest, b)
 	}
-	g.t.Logf("%d kills at work and %d before READY; %d appends acknowledged, %d refused, %d without an answer at first, of which %d were there; %d positions, %.1f MB in %d segments; %d checkpoints; READY after %v on average, %v at most",
-		g.killed, g.early+3, yes, no, lost, survived, all.next-1, float64(bytes)/1e6, segments, len(g.s.notes), (boot / time.Duration(len(g.n.boot))).Round(time.Millisecond), slowest.Round(time.Millisecond))
+	g.t.Logf("%d kills at work, %d of them in a roll, and %d before READY; %d appends acknowledged, %d refused, %d without an answer at first, of which %d were there; %d positions, %.1f MB in %d segments; %d checkpoints; READY after %v on average, %v at most",
+		g.killed, g.rolls, g.early+3, yes, no, lost, survived, all.next-1, float64(bytes)/1e6, segments, len(g.s.notes), (boot / time.Duration(len(g.n.boot))).Round(time.Millisecond), slowest.Round(time.Millisecond))
 }

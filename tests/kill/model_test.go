@@ -89,11 +89,12 @@ func (m *model) counts() (yes, no, lost, survived int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, a := range m.all {
-		switch {
-		case a.outcome == acked:
+		switch a.outcome {
+		case acked:
 			yes++
-		case a.outcome == rejected:
+		case rejected:
 			no++
+		case unknown:
 		}
 		if a.lost {
 			lost++

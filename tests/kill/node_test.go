@@ -45,8 +45,8 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Int64N(int64(most-least)+1))
 }
 
-// node is a data directory with the lives of the program on it.
-type node struct {
+// process is a data directory with the lives of the program on it.
+type process struct {
 	t    *testing.T
 	home string
 	dir  string
@@ -61,7 +61,7 @@ type node struct {
 	boot   []time.Duration   // from start to READY
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t *testing.T) *process {
 	t.Helper()
 	home := t.TempDir()
 	if keep := os.Getenv("KILL_KEEP"); keep != "" {
@@ -70,7 +70,7 @@ func newNode(t *testing.T) *node {
 			t.Fatal(err)
 		}
 	}
-	n := &node{t: t, home: home, dir: filepath.Join(home, "n")}
+	n := &process{t: t, home: home, dir: filepath.Join(home, "n")}
 	n.env = built.Env("HOME="+home, "XDG_DATA_HOME="+home, "XDG_RUNTIME_DIR="+filepath.Join(home, "run"), "EMET_STORE_SEGMENT_MIB=1", "EMET_LOG_LEVEL=warn")
 	t.Cleanup(func() {
 		n.kill()
@@ -83,10 +83,10 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-func (n *node) logFile() string { return filepath.Join(n.home, "node.log") }
+func (n *process) logFile() string { return filepath.Join(n.home, "node.log") }
 
 // spawn begins a life and does not wait for it.
-func (n *node) spawn() {
+func (n *process) spawn() {
 	n.t.Helper()
 	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -110,7 +110,7 @@ func (n *node) spawn() {
 }
 
 // listen hears what a life says until it is over.
-func (n *node) listen(out io.ReadCloser, ready chan<- bool, gone chan<- struct{}) {
+func (n *process) listen(out io.ReadCloser, ready chan<- bool, gone chan<- struct{}) {
 	defer close(gone)
 	defer out.Close() //nolint:errcheck // only read
 	for s := bufio.NewScanner(out); s.Scan(); {
@@ -126,7 +126,7 @@ func (n *node) listen(out io.ReadCloser, ready chan<- bool, gone chan<- struct{}
 }
 
 // ready waits until the life says so; ok is false when it ended before.
-func (n *node) ready() (ok bool) {
+func (n *process) ready() (ok bool) {
 	n.t.Helper()
 	begun := time.Now()
 	select {
@@ -139,7 +139,7 @@ func (n *node) ready() (ok bool) {
 }
 
 // start begins a life that must get ready.
-func (n *node) start() {
+func (n *process) start() {
 	n.t.Helper()
 	n.spawn()
 	if !n.ready() {
@@ -147,14 +147,14 @@ func (n *node) start() {
 	}
 }
 
-func (n *node) word(name string) string {
+func (n *process) word(name string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.said[name]
 }
 
 // kill ends the present life as nothing else does.
-func (n *node) kill() {
+func (n *process) kill() {
 	if n.cmd == nil {
 		return
 	}
@@ -165,7 +165,7 @@ func (n *node) kill() {
 }
 
 // end tells clients that the life ends now.
-func (n *node) end() {
+func (n *process) end() {
 	select {
 	case <-n.ending:
 	default:
@@ -174,7 +174,7 @@ func (n *node) end() {
 }
 
 // stop ends the present life in order.
-func (n *node) stop() {
+func (n *process) stop() {
 	n.t.Helper()
 	n.end()
 	_ = n.cmd.Process.Signal(syscall.SIGTERM)
@@ -194,10 +194,10 @@ type result struct {
 }
 
 // emet runs a command on a directory.
-func (n *node) emet(args ...string) result { return n.cut(0, args...) }
+func (n *process) emet(args ...string) result { return n.cut(0, args...) }
 
 // cut runs a command and kills it after a while; 0 = never.
-func (n *node) cut(after time.Duration, args ...string) (r result) {
+func (n *process) cut(after time.Duration, args ...string) (r result) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 2*time.Minute)
 	defer cancel()
@@ -217,7 +217,7 @@ func (n *node) cut(after time.Duration, args ...string) (r result) {
 }
 
 // must runs a command that has to succeed, and gives what it printed.
-func (n *node) must(args ...string) string {
+func (n *process) must(args ...string) string {
 	n.t.Helper()
 	r := n.emet(args...)
 	if r.code != 0 {
@@ -227,7 +227,7 @@ func (n *node) must(args ...string) string {
 }
 
 // nobodyLeft checks that no process works for the directory.
-func (n *node) nobodyLeft() {
+func (n *process) nobodyLeft() {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == strconv.Itoa(os.Getpid()) {
