@@ -246,7 +246,7 @@ func TestAKilledRestoreIsWholeOrRefused(t *testing.T) {
 			if !node.HasData(n.dir) {
 				if _, err := os.Stat(filepath.Join(n.dir, "store.restoring")); err == nil {
 					begun++
-					n.refuses()
+					n.refuses("emet store restore")
 				}
 				n.must("store", "restore", tar, "-d", n.dir)
 			}
@@ -269,12 +269,12 @@ func TestAKilledRestoreIsWholeOrRefused(t *testing.T) {
 	})
 }
 
-// refuses checks that no node begins a new log where one is to be restored.
-func (n *lived) refuses() {
+// refuses checks that no node begins a new log where one is to come back.
+func (n *lived) refuses(advice string) {
 	n.t.Helper()
 	got := n.emet("up", "-d", n.dir, "--no-provider", "--listen", "127.0.0.1:0", "--net-listen", "/ip4/127.0.0.1/tcp/0")
-	if got.code == 0 || !strings.Contains(got.stderr, "restore") {
-		n.t.Errorf("up where a restore was killed: %+v", got)
+	if got.code == 0 || !strings.Contains(got.stderr, advice) {
+		n.t.Errorf("up without a log, advice %q: %+v", advice, got)
 	}
 	if node.HasData(n.dir) {
 		n.t.Error("it began a log there")

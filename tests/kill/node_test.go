@@ -51,6 +51,7 @@ type process struct {
 	home string
 	dir  string
 	env  []string
+	flag []string // of each life
 
 	cmd    *exec.Cmd
 	up     chan bool     // whether it got ready
@@ -98,8 +99,10 @@ func (n *process) spawn() {
 		n.t.Fatal(err)
 	}
 	defer w.Close() //nolint:errcheck // the child has its own
-	n.cmd = exec.Command(built.Emet.Path(), "up", "-d", n.dir, "--no-provider", "--export", "--listen", "127.0.0.1:0",
-		"--net-listen", "/ip4/127.0.0.1/tcp/0", "--grpc", "127.0.0.1:0", "--grpc-tls")
+	n.cmd = exec.Command(built.Emet.Path(), append([]string{
+		"up", "-d", n.dir, "--no-provider", "--export", "--listen", "127.0.0.1:0",
+		"--net-listen", "/ip4/127.0.0.1/tcp/0", "--grpc", "127.0.0.1:0", "--grpc-tls",
+	}, n.flag...)...)
 	n.cmd.Env, n.cmd.Stdout, n.cmd.Stderr = n.env, w, log
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)

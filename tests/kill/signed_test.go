@@ -13,7 +13,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/emet-node/emet/adapters/ledger/verify"
-	"github.com/emet-node/emet/adapters/store/segment"
+	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -111,14 +111,14 @@ func (s *signed) check(dir string, key verify.Key) error {
 // rootsOf makes the tree of a log anew, leaf by leaf, and gives its roots at the
 // sizes that are asked for.
 func rootsOf(dir string, at map[uint64][32]byte) (roots map[uint64][32]byte, size uint64, err error) {
-	l, err := segment.OpenReadOnly(filepath.Join(dir, "store"))
+	l, err := node.ReadLog(dir)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer l.Close() //nolint:errcheck // only read
 	roots = map[uint64][32]byte{}
 	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
-	for e, err := range l.ReadAll(context.Background(), 0, es.Forward, es.Filter{}, 0) {
+	for e, err := range l.Store.ReadAll(context.Background(), 0, es.Forward, es.Filter{}, 0) {
 		if err != nil {
 			return nil, 0, err
 		}
