@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 
 // ProofKeeper fetches the proof of each transfer when its block is final, and
 // keeps it, so that the payment can be proved when the chain cannot be asked
-// any more. It does its best: nothing waits for it, a proof that cannot be had
-// is given up until the next start, and the rules take each one once.
+// any more. What is final already when it starts, as after an upgrade, it makes
+// up for one by one, the newest first, and what is new goes before. It does its best:
+// nothing waits for it, a proof that cannot be had is given up until the next
+// start, and the rules take each one once.
 type ProofKeeper struct {
 	*Effects
 	// Inclusion asks a chain for the proof of a transaction, nil = no block
@@ -29,14 +32,25 @@ type ProofKeeper struct {
 	// Sent and Received list the transactions and the payments that are final
 	// and whose proof is not kept, oldest first.
 	Sent, Received func(context.Context) ([]string, error)
-	Every          time.Duration // between looks; 0 = one second
+	// Every is the time between looks, and between two proofs that are made up
+	// for; 0 = one second.
+	Every time.Duration
 }
 
 const (
-	proofTries   = 10               // with 2, 4, 8 … seconds between them
-	proofLimit   = 30 * time.Second // for one of them
-	proofBacklog = 256              // the newest of those that a start finds
+	proofTries = 64               // which take two weeks
+	proofLimit = 30 * time.Second // for one of them
+	proofRest  = 6 * time.Hour    // at most, between two of them
+	proofCare  = 10               // times longer waits who made up for one in vain
 )
+
+// afterTry is the time between the nth try, from 1, and the next: 2, 4, 8 … s.
+func afterTry(n int) time.Duration {
+	if n > 14 {
+		return proofRest
+	}
+	return min(time.Second<<n, proofRest)
+}
 
 var errNoProof = errors.New("no block holds the transaction now")
 
@@ -69,6 +83,7 @@ type proofs struct {
 
 	watched watched
 	tries   map[string]tries
+	found   chan []string // by the start
 }
 
 type tries struct {
@@ -77,19 +92,90 @@ type tries struct {
 }
 
 func (p *proofs) run(ctx context.Context) error {
-	p.tries = make(map[string]tries)
+	p.tries, p.found = make(map[string]tries), make(chan []string, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	var behind sync.WaitGroup
+	defer behind.Wait()
+	defer cancel()
+	behind.Go(func() { p.makeUp(ctx) })
 	return p.watched.run(ctx, watch{
-		log: p.Log, fact: p.fact, open: p.newest, every: or(p.Every, time.Second), look: p.lookAt,
-		failed: func(id string, err error) {
-			p.Logger.Info("the proof of a payment is not kept yet", "after", p.fact, "id", id, "error", err)
-		},
+		log: p.Log, fact: p.fact, open: p.find, every: or(p.Every, time.Second), look: p.lookAt, failed: p.tell,
 	})
 }
 
-// newest bounds what a log of long ago asks of a chain.
-func (p *proofs) newest(ctx context.Context) ([]string, error) {
+func (p *proofs) tell(id string, err error) {
+	p.Logger.Info("the proof of a payment is not kept yet", "after", p.fact, "id", id, "error", err)
+}
+
+// find hands what a start finds to makeUp: nothing of it is watched.
+func (p *proofs) find(ctx context.Context) ([]string, error) {
 	ids, err := p.open(ctx)
-	return ids[max(0, len(ids)-proofBacklog):], err
+	if err == nil {
+		p.found <- ids
+	}
+	return nil, err
+}
+
+// makeUp keeps the proofs of long ago, one at a time: their number is that of
+// all payments there ever were. What failed comes again when all others had
+// their turn, so that an old transaction which nobody can prove any more, or a chain that
+// is away, is in nobody's way.
+func (p *proofs) makeUp(ctx context.Context) {
+	var ids []string
+	select {
+	case ids = <-p.found:
+	case <-ctx.Done():
+		return
+	}
+	slices.Reverse(ids)
+	for turn := 1; len(ids) > 0; turn++ {
+		left, err := p.turn(ctx, ids)
+		if ctx.Err() != nil {
+			return
+		}
+		if turn == proofTries && err != nil {
+			err = givenUp(err)
+		}
+		p.Logger.Info("proofs of earlier payments are kept", "after", p.fact, "kept", len(ids)-len(left), "left", len(left), "error", err)
+		if ids = left; turn == proofTries || !pause(ctx, afterTry(turn)) {
+			return
+		}
+	}
+}
+
+// turn tries each proof once and returns those that cannot be had now, with
+// what was in the way of the last one.
+func (p *proofs) turn(ctx context.Context, ids []string) (left []string, failed error) {
+	for _, id := range ids {
+		wait := or(p.Every, time.Second)
+		if err := p.keepOnce(ctx, id); err != nil {
+			left, failed, wait = append(left, id), err, wait*proofCare
+		}
+		if !pause(ctx, wait) {
+			return left, ctx.Err()
+		}
+	}
+	return left, failed
+}
+
+// pause waits, and says whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (p *proofs) keepOnce(ctx context.Context, id string) error {
+	limited, cancel := context.WithTimeout(ctx, proofLimit)
+	defer cancel()
+	return p.keep(limited, id)
+}
+
+func givenUp(err error) error {
+	return fmt.Errorf("given up until the next start; evidence create asks the chain itself: %w", err)
 }
 
 func (p *proofs) lookAt(ctx context.Context, id string) (done bool, err error) {
@@ -97,17 +183,15 @@ func (p *proofs) lookAt(ctx context.Context, id string) (done bool, err error) {
 	if time.Now().Before(t.next) {
 		return false, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, proofLimit)
-	defer cancel()
-	err = p.keep(limited, id)
+	err = p.keepOnce(ctx, id)
 	if t.n++; err == nil || t.n == proofTries {
 		delete(p.tries, id)
 		if err != nil {
-			err = fmt.Errorf("given up until the next start; evidence create asks the chain itself: %w", err)
+			err = givenUp(err)
 		}
 		return true, err
 	}
-	t.next = time.Now().Add(time.Second << t.n)
+	t.next = time.Now().Add(afterTry(t.n))
 	p.tries[id] = t
 	return false, err
 }

@@ -3,6 +3,7 @@ package payments_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -30,7 +31,9 @@ type archive struct {
 	k    *payments.ProofKeeper
 	mu   sync.Mutex
 	asks int
-	puts []string
+	// asked are the hashes that the chain was asked for, one for each ask.
+	asked []string
+	puts  []string
 	// answer is what the chain tells at the nth time, from 1.
 	answer func(n int) (*onchain.Inclusion, error)
 	full   bool // the disk
@@ -52,9 +55,10 @@ func (a *archive) ask(_ context.Context, chain uint64, tx onchain.Hash) (*onchai
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asks++
-	if chain != 560048 || tx.String() != hash {
+	if chain != 560048 || !strings.HasPrefix(tx.String(), hash[:34]) {
 		a.t.Errorf("asked for %s of chain %d", tx, chain)
 	}
+	a.asked = append(a.asked, tx.String())
 	return a.answer(a.asks)
 }
 
@@ -109,10 +113,15 @@ func do[C, E, S any](a *archive, agg *es.Aggregate[C, E, S], id string, commands
 }
 
 // send makes a transaction that is final.
-func (a *archive) send() string {
-	id := tx.StreamID(560048, paidBy, 0)
+func (a *archive) send() string { return a.sendAs(0, hash) }
+
+// hashOf is the hash of the transaction with a nonce.
+func hashOf(nonce uint64) string { return fmt.Sprintf("%s%032x", hash[:34], nonce) }
+
+func (a *archive) sendAs(nonce uint64, hash string) string {
+	id := tx.StreamID(560048, paidBy, nonce)
 	do(a, a.k.Txs, id, []tx.Command{
-		tx.Plan{Address: paidBy, ChainID: 560048, OwnerID: paidBy},
+		tx.Plan{Address: paidBy, ChainID: 560048, Nonce: nonce, OwnerID: paidBy},
 		tx.RequestSigning{},
 		tx.AnswerSigning{Hash: hash, Raw: []byte{1}},
 		tx.RequestBroadcast{},
@@ -190,7 +199,7 @@ func causeOf(a *archive, id es.ID) (es.Recorded, bool) {
 }
 
 // A chain that says nothing, nonsense, or something of another block is asked
-// again, but not for ever; the next start tries anew.
+// again for two weeks, but not for ever; the next start tries anew.
 func TestAProofThatCannotBeHadIsTriedAgainAndGivenUp(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("down")
@@ -199,26 +208,33 @@ func TestAProofThatCannotBeHadIsTriedAgainAndGivenUp(t *testing.T) {
 		"not there": func() (*onchain.Inclusion, error) { return nil, nil },
 		"elsewhere": func() (*onchain.Inclusion, error) { return &onchain.Inclusion{Header: []byte("another")}, nil },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				a := newArchive(t, func(n int) (*onchain.Inclusion, error) {
-					if n <= 12 {
-						return wrong()
+		for when, found := range map[string]bool{"before": true, "later": false} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					a := newArchive(t, func(n int) (*onchain.Inclusion, error) {
+						if n <= 66 {
+							return wrong()
+						}
+						return whole, nil
+					})
+					a.k.Every = time.Minute
+					if found {
+						a.send()
+					} else {
+						time.AfterFunc(time.Minute, func() { a.send() })
 					}
-					return whole, nil
+					a.run(30 * 24 * time.Hour)
+					if a.asks != 64 || len(a.kept()) != 0 || len(a.puts) != 0 {
+						t.Fatalf("%d asks, %d kept, %d blobs", a.asks, len(a.kept()), len(a.puts))
+					}
+					a.run(time.Hour)
+					if a.asks != 67 || len(a.kept()) != 1 {
+						t.Fatalf("after the next start: %d asks, %d kept", a.asks, len(a.kept()))
+					}
 				})
-				a.send()
-				a.run(24 * time.Hour)
-				if a.asks != 10 || len(a.kept()) != 0 || len(a.puts) != 0 {
-					t.Fatalf("%d asks, %d kept, %d blobs", a.asks, len(a.kept()), len(a.puts))
-				}
-				a.run(time.Minute)
-				if a.asks != 13 || len(a.kept()) != 1 {
-					t.Fatalf("after the next start: %d asks, %d kept", a.asks, len(a.kept()))
-				}
 			})
-		})
+		}
 	}
 }
 
@@ -237,6 +253,72 @@ func TestAProofIsKeptAfterTheDiskWasFull(t *testing.T) {
 		a.run(time.Minute)
 		if len(a.kept()) != 1 || len(a.puts) != 1 || a.asks < 2 {
 			t.Fatalf("%d kept, %d blobs, %d asks", len(a.kept()), len(a.puts), a.asks)
+		}
+	})
+}
+
+// What was final before, as after an upgrade, is made up for to the end: one by
+// one, the newest first, and what is new in between is not kept waiting.
+func TestAllProofsOfLongAgoAreMadeUpFor(t *testing.T) {
+	t.Parallel()
+	const old = 600
+	synctest.Test(t, func(t *testing.T) {
+		a := newArchive(t, func(int) (*onchain.Inclusion, error) { return whole, nil })
+		for n := range uint64(old) {
+			a.sendAs(n, hashOf(n))
+		}
+		a.receive()
+		a.run(30 * time.Second)
+		if n := len(a.kept()); n < 25 || n > 32 {
+			t.Errorf("%d proofs were fetched in half a minute", n)
+		}
+		if a.asked[0] != hashOf(old-1) && a.asked[1] != hashOf(old-1) {
+			t.Errorf("first: %v", a.asked[:2])
+		}
+		before := len(a.kept())
+		time.AfterFunc(30*time.Second, func() { a.sendAs(old, hashOf(old)) })
+		time.AfterFunc(32*time.Second, func() {
+			for _, r := range a.kept()[before:] {
+				if r.Data.(tx.ProofKept).Hash == hashOf(old) {
+					return
+				}
+			}
+			t.Error("a new proof waits for those of long ago")
+		})
+		a.run(old * time.Second)
+		if len(a.kept()) != old+2 || a.asks != old+2 {
+			t.Errorf("%d are kept after %d asks, want %d", len(a.kept()), a.asks, old+2)
+		}
+	})
+}
+
+// A proof that nobody has any more does not hinder others, and a chain that is
+// away for an hour is asked again when it is back.
+func TestProofsOfLongAgoThatCannotBeHadAreInNobodysWay(t *testing.T) {
+	t.Parallel()
+	const old = 300
+	synctest.Test(t, func(t *testing.T) {
+		var back time.Time
+		a := newArchive(t, nil)
+		a.answer = func(n int) (*onchain.Inclusion, error) {
+			switch {
+			case time.Now().Before(back):
+				return nil, errors.New("down")
+			case a.asked[n-1] >= hashOf(old-20): // the newest are not there any more
+				return nil, nil
+			}
+			return whole, nil
+		}
+		for n := range uint64(old) {
+			a.sendAs(n, hashOf(n))
+		}
+		back = time.Now().Add(time.Hour)
+		a.run(24 * time.Hour)
+		if len(a.kept()) != old-20 {
+			t.Errorf("%d are kept, want %d", len(a.kept()), old-20)
+		}
+		if down := 3600/10 + 1; a.asks > down+old+20*20 {
+			t.Errorf("%d asks", a.asks)
 		}
 	})
 }

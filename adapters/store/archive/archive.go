@@ -294,18 +294,37 @@ var errEnough = errors.New("enough")
 // progress.
 type Place func(name string, from io.Reader, count func(int)) error
 
-// Read hands all files of a backup to place, except the manifest.
+// Read hands all files of a backup to place, except the manifest. It fails with
+// [ErrNoBackup] when files are missing, for instance since the copy of the
+// backup did not come to its end.
 func Read(ctx context.Context, source string, m Manifest, place Place, progress Progress) error {
 	count := counted(m.Bytes, progress)
-	return each(source, func(name string, from io.Reader) error {
+	var have int64
+	err := each(source, func(name string, from io.Reader) error {
 		if err := ctx.Err(); err != nil || name == ManifestName {
 			return err
 		}
 		if !filepath.IsLocal(filepath.FromSlash(name)) || IsOther(name) && m.Format == Format1 {
 			return Unexpected(name)
 		}
-		return place(name, from, count)
+		return place(name, &measured{from, &have}, count)
 	})
+	if err == nil && have != m.Bytes {
+		err = fmt.Errorf("%w: the files of %s have %d bytes, its manifest says %d", ErrNoBackup, source, have, m.Bytes)
+	}
+	return err
+}
+
+// measured adds up how much was read.
+type measured struct {
+	io.Reader
+	n *int64
+}
+
+func (m *measured) Read(b []byte) (int, error) {
+	n, err := m.Reader.Read(b)
+	*m.n += int64(n)
+	return n, err
 }
 
 // Unexpected says that a backup has a file that does not belong there.
@@ -338,6 +357,9 @@ func each(source string, do func(name string, from io.Reader) error) error {
 				return nil
 			}
 		}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %s is cut off", ErrNoBackup, source)
 	}
 	return fmt.Errorf("read %s: %w", source, err)
 }

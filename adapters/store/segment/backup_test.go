@@ -173,6 +173,43 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	}
 }
 
+// TestACutBackupIsRefused cuts a backup off wherever a file of it may end: what
+// comes after the log is missed as well.
+func TestACutBackupIsRefused(t *testing.T) {
+	t.Parallel()
+	s := filled(t)
+	name, files := t.TempDir()+"/b.tar", t.TempDir()+"/b/"
+	for _, target := range []string{name, files} {
+		if _, err := segment.Backup(t.Context(), s.dir, target, time.Now(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const trailer = 1024 // zeros, which nobody misses
+	for end := len(good) - trailer - 512; end >= len(good)-8192; end -= 512 {
+		if err := os.WriteFile(name, good[:end], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(t.TempDir(), "again")
+		if _, err := segment.Restore(t.Context(), name, dir, time.Now(), nil, nil); !errors.Is(err, segment.ErrNoBackup) {
+			t.Errorf("%d of %d bytes: %v", end, len(good), err)
+		}
+	}
+	blobs, err := filepath.Glob(files + "blobs/*/*/*")
+	if err != nil || len(blobs) != 1 {
+		t.Fatal(blobs, err)
+	}
+	if err := os.Remove(blobs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := segment.Restore(t.Context(), files, filepath.Join(t.TempDir(), "again"), time.Now(), nil, nil); !errors.Is(err, segment.ErrNoBackup) {
+		t.Errorf("without a blob: %v", err)
+	}
+}
+
 func TestABackupDoesNotCarryRot(t *testing.T) {
 	t.Parallel()
 	s := filled(t)

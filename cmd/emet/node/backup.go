@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,6 +98,7 @@ func secretParts(dir string) (out []archive.Part, err error) {
 type beside struct {
 	news    []byte
 	secrets map[string][]byte // by path below the secrets directory
+	there   bool              // the secrets are in their place
 }
 
 func (b *beside) take(name string, from io.Reader) error {
@@ -120,18 +122,36 @@ func (b *beside) take(name string, from io.Reader) error {
 // ErrHasSecrets says that there are secrets where others should be restored.
 var ErrHasSecrets = errors.New("there are secrets already")
 
-// room checks that what is beside a log can be put into a data directory.
+// room checks that what is beside a log can be put into a data directory. The
+// same secrets may be there: a restore that was interrupted has put them.
 func (b *beside) room(dir string) error {
 	at := filepath.Join(dir, archive.SecretsDir)
-	if _, err := os.Lstat(at); len(b.secrets) > 0 && err == nil {
-		return fmt.Errorf("%w: %s; move it away, or restore to another directory", ErrHasSecrets, at)
+	if _, err := os.Lstat(at); len(b.secrets) == 0 || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	have, err := secretParts(dir)
+	if err == nil && len(have) == len(b.secrets) {
+		if b.there = b.sameAs(at); b.there {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("%w: %s; move it away, or restore to another directory", ErrHasSecrets, at), err)
+}
+
+// sameAs says whether every secret lies below a directory as it is here.
+func (b *beside) sameAs(dir string) bool {
+	for name, content := range b.secrets {
+		have, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil || !bytes.Equal(have, content) {
+			return false
+		}
+	}
+	return true
 }
 
 // put writes it there. head is how many events the restored log has.
 func (b *beside) put(ctx context.Context, dir string, head es.Position) error {
-	if len(b.secrets) > 0 {
+	if len(b.secrets) > 0 && !b.there {
 		fresh := filepath.Join(dir, "secrets.restoring")
 		if err := os.RemoveAll(fresh); err != nil {
 			return err

@@ -121,20 +121,94 @@ func restored(t *testing.T, dir, store string, r node.Revived, want []es.Event) 
 
 func TestSecretsAreNotPutOverOthers(t *testing.T) {
 	t.Parallel()
-	dir, _, _ := lived(t, "")
+	dir, _, secret := lived(t, "")
 	target := filepath.Join(t.TempDir(), "b.tar")
 	if _, err := node.BackupLog(t.Context(), node.Options{Dir: dir}, target, true, nil); err != nil {
 		t.Fatal(err)
 	}
-	again := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(again, "secrets"), 0o700); err != nil {
+	for name, files := range map[string]map[string]string{
+		"none": {}, "other": {"log.key": "another"}, "more": {"log.key": string(secret), "more": ""},
+	} {
+		again := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(again, "secrets"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for f, content := range files {
+			if err := os.WriteFile(filepath.Join(again, "secrets", f), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := node.RestoreLog(t.Context(), target, node.Options{Dir: again}, nil); !errors.Is(err, node.ErrHasSecrets) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if node.HasData(again) {
+			t.Errorf("%s: a log was restored all the same", name)
+		}
+	}
+}
+
+// A restore that was killed before the log was in its place leaves no directory
+// in which another log is begun, and is done by the next restore.
+func TestAnInterruptedRestoreIsEndedByTheNext(t *testing.T) {
+	t.Parallel()
+	for _, secretsThere := range []bool{false, true} {
+		dir, l, secret := lived(t, "")
+		want := told(t, l)
+		target, again := filepath.Join(t.TempDir(), "b.tar"), t.TempDir()
+		if _, err := node.BackupLog(t.Context(), node.Options{Dir: dir}, target, true, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := node.RestoreLog(t.Context(), target, node.Options{Dir: again}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(again, "store"), filepath.Join(again, "store.restoring")); err != nil {
+			t.Fatal(err)
+		}
+		if !secretsThere {
+			if err := os.RemoveAll(filepath.Join(again, "secrets")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l, err := node.OpenLedger(t.Context(), node.Options{Dir: again}); !errors.Is(err, node.ErrInterrupted) || !strings.Contains(err.Error(), "restore again") || node.HasData(again) {
+			t.Errorf("secrets %v: opened %v, %v", secretsThere, l, err)
+		}
+		r, err := node.RestoreLog(t.Context(), target, node.Options{Dir: again}, nil)
+		if err != nil {
+			t.Fatalf("secrets %v: %v", secretsThere, err)
+		}
+		if back, err := os.ReadFile(filepath.Join(again, "secrets", "log.key")); !bytes.Equal(back, secret) {
+			t.Errorf("secrets %v: the key did not come back: %v", secretsThere, err)
+		}
+		restored(t, again, "segment", r, want)
+	}
+}
+
+// A repair that gives events up puts the damaged log aside before the new one
+// is there.
+func TestNoLogIsBegunBesideOneThatWasPutAside(t *testing.T) {
+	t.Parallel()
+	dir, l, _ := lived(t, "")
+	want := len(told(t, l))
+	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := node.RestoreLog(t.Context(), target, node.Options{Dir: again}, nil); !errors.Is(err, node.ErrHasSecrets) {
-		t.Errorf("got %v", err)
+	store, aside := filepath.Join(dir, "store"), filepath.Join(dir, "store.damaged-20260102T150405Z")
+	if err := os.Rename(store, aside); err != nil {
+		t.Fatal(err)
 	}
-	if node.HasData(again) {
-		t.Error("a log was restored all the same")
+	if l, err := node.OpenLedger(t.Context(), node.Options{Dir: dir}); !errors.Is(err, node.ErrInterrupted) || !strings.Contains(err.Error(), aside) || node.HasData(dir) {
+		t.Errorf("opened %v, %v", l, err)
+	}
+	if err := os.Rename(aside, store); err != nil {
+		t.Fatal(err)
+	}
+	l, err := node.OpenLedger(t.Context(), node.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // in a test
+	if got := len(told(t, l)); got != want {
+		t.Errorf("%d events, want %d", got, want)
 	}
 }
 

@@ -34,8 +34,12 @@ type Ledger struct {
 }
 
 // OpenLedger opens the log of a data directory for writing. It fails with
-// es.ErrLocked when another process has it.
+// es.ErrLocked when another process has it, and with [ErrInterrupted] where a
+// log is to come back first.
 func OpenLedger(ctx context.Context, o Options) (l *Ledger, err error) {
+	if err := interrupted(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}

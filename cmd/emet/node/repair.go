@@ -120,7 +120,7 @@ func (r *Repaired) giveUp(ctx context.Context, o Options, so segment.RepairOptio
 	if err = errors.Join(err, lock.Close()); err != nil {
 		return err
 	}
-	r.Kept = store + ".damaged-" + now.Format("20060102T150405Z")
+	r.Kept = filepath.Join(o.Dir, damagedDir) + now.Format("20060102T150405Z")
 	if err = os.Rename(store, r.Kept); err != nil {
 		return err
 	}

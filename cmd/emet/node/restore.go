@@ -32,6 +32,33 @@ type Revived struct {
 // ErrHasData says that there is a log where one should be restored.
 var ErrHasData = errors.New("there is a log already")
 
+// ErrInterrupted says that a restore or a repair did not come to its end: there
+// is no log, and a new one would be begun in the name of the old one's identity.
+var ErrInterrupted = errors.New("there is no log here, since a command was interrupted")
+
+// restoringDir is where a log is made before it is in its place; damagedDir, with
+// a time, is where one is kept in whose place another comes.
+const (
+	restoringDir = "store.restoring"
+	damagedDir   = "store.damaged-"
+)
+
+// interrupted fails with [ErrInterrupted] where a log has to come back before
+// anything is written.
+func interrupted(dir string) error {
+	if HasData(dir) {
+		return nil
+	}
+	if kept, _ := filepath.Glob(filepath.Join(dir, damagedDir+"*")); len(kept) > 0 {
+		return fmt.Errorf("%w: rename %s to store and run emet store repair again, or move it away to begin a new log", ErrInterrupted, kept[len(kept)-1])
+	}
+	at := filepath.Join(dir, restoringDir)
+	if _, err := os.Lstat(at); err != nil {
+		return nil //nolint:nilerr // whatever else is wrong there is told by others
+	}
+	return fmt.Errorf("%w: run emet store restore again, or remove %s to begin a new log", ErrInterrupted, at)
+}
+
 // RestoreLog puts the log of a backup into a data directory that has none: a new
 // log that begins with the events of the old one and says so in its next event,
 // $log.opened. What the old log had signed must be among them. The views there
@@ -44,7 +71,7 @@ func RestoreLog(ctx context.Context, source string, o Options, progress archive.
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return r, err
 	}
-	fresh := filepath.Join(o.Dir, "store.restoring")
+	fresh := filepath.Join(o.Dir, restoringDir)
 	if err := os.RemoveAll(fresh); err != nil { // of an attempt that was interrupted
 		return r, err
 	}
