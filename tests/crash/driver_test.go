@@ -111,10 +111,12 @@ func (d *trace) agree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
-		return err
+	if mine != "" {
+		if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
+			return err
+		}
 	}
-	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && p.Prev == mine })
+	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && (p.Prev == mine || mine == "") })
 	if err != nil {
 		return fmt.Errorf("draft: %w", err)
 	}
@@ -131,10 +133,16 @@ func (d *trace) agree(ctx context.Context) error {
 }
 
 // counter answers a proposal. A counter that the provider could not be told
-// may be made again.
+// may be made again, until the answer to an earlier one shows that it arrived:
+// the id is "" then, since nobody said it.
 func (d *trace) counter(ctx context.Context, proposal string, o client.Offering) (id string, err error) {
+	failed := false
 	err = d.undelivered(ctx, func() (err error) {
 		id, err = d.c.Counter(ctx, d.demand, proposal, o)
+		if failed && client.StatusOf(err) == http.StatusGone && strings.Contains(err.Error(), "already has counter proposal") {
+			id, err = "", nil
+		}
+		failed = err != nil
 		return err
 	})
 	return id, err
