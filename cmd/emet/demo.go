@@ -186,7 +186,7 @@ func (d *demo) settle(ctx context.Context, pool *rent.Pool, fleet *fleet) ([]ren
 	if err := fleet.verified(ctx, deals); err != nil {
 		return nil, fmt.Errorf("a provider did not find its payment on the chain: %w", err)
 	}
-	fleet.proved(ctx)
+	fleet.proved(ctx, deals)
 	return deals, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/emet-node/emet/cmd/emet/keep"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/cmd/emet/picture"
+	"github.com/emet-node/emet/domain/identity"
 )
 
 // fleet is a network of processes of this program, each started again when it
@@ -185,24 +186,33 @@ func (f *fleet) verified(ctx context.Context, deals []rent.Deal) error {
 	return nil
 }
 
-// proofTime is how long the proofs of payments are awaited. They are for those
-// who look later, and a demo does not fail for them.
+// proofTime is how long the proofs of a demo are awaited. They are for those who
+// look later, and a demo does not fail for them.
 const proofTime = 20 * time.Second
 
-// proved waits until the requestor keeps the proof of all that it paid: the
-// chain goes away with the demo.
-func (f *fleet) proved(ctx context.Context) {
+// proved waits until the requestor keeps the proof of all that it paid, and all
+// who were paid have cosigned that: the chain and the providers go away with the
+// demo.
+func (f *fleet) proved(ctx context.Context, deals []rent.Deal) {
 	ctx, stop := context.WithTimeout(ctx, proofTime)
 	defer stop()
-	for ctx.Err() == nil {
-		if n, err := node.Unproved(ctx, filepath.Join(f.dir, "requestor")); err == nil && n == 0 {
-			return
-		}
+	for ctx.Err() == nil && !f.isProved(ctx, deals) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func (f *fleet) isProved(ctx context.Context, deals []rent.Deal) bool {
+	dir := filepath.Join(f.dir, "requestor")
+	if n, err := node.Unproved(ctx, dir); err != nil || n > 0 {
+		return false
+	}
+	behind, err := node.Uncosigned(ctx, dir)
+	return err == nil && !slices.ContainsFunc(deals, func(d rent.Deal) bool {
+		return !d.Lost && d.Status == "SETTLED" && slices.Contains(behind, identity.NodeID(d.Provider))
+	})
 }
 
 // stop ends all processes, the chain last, and waits for them. Exe-units whose

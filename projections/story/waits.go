@@ -155,7 +155,7 @@ var intents = map[string][2]string{
 
 // Waits lists what is open in a story, in the order in which it began.
 func (s Story) Waits() []Wait {
-	open := make(map[string]Wait)
+	open, ended, asked := make(map[string]Wait), make(map[string]es.Position), make(map[string]es.Position)
 	var keys []string
 	set := func(key string, w Wait) {
 		if _, known := open[key]; !known {
@@ -164,12 +164,20 @@ func (s Story) Waits() []Wait {
 		open[key] = w
 	}
 	for _, f := range s.Facts {
+		// An outcome that comes late opens nothing that what it tells of has
+		// ended: an approval may be committed before its sender hears that it
+		// arrived.
+		since := f.Position
 		if id, ok := strings.CutSuffix(f.Info.Key, "/final"); ok {
 			delete(open, "intent/"+id)
+			if at, known := asked[id]; known {
+				since = at
+			}
 		}
 		typ := es.FactName(f.Type)
 		if i, ok := f.Data.(es.Intent); ok && i.IsIntent() {
 			set("intent/"+f.ID.String(), intentOf(f, typ))
+			asked[f.ID.String()] = f.Position
 		}
 		for n, r := range rules {
 			key, ok := r.key(f, typ, n)
@@ -177,8 +185,11 @@ func (s Story) Waits() []Wait {
 			case !ok:
 			case slices.Contains(r.ends, typ):
 				delete(open, key)
+				ended[key] = f.Position
 			case slices.Contains(r.begins, typ):
-				set(key, r.wait(f))
+				if at, ok := ended[key]; !ok || at < since {
+					set(key, r.wait(f))
+				}
 			}
 		}
 	}

@@ -2,11 +2,14 @@ package story_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/emet-node/emet/adapters/store/memory"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/eventschemas"
 	"github.com/emet-node/emet/projections/story"
 	"github.com/emet-node/emet/projections/story/storytest"
@@ -100,6 +103,34 @@ func TestWaitsTellSinceWhenAndUntilWhen(t *testing.T) {
 		if w.Thing == "invoice" && w.Side == "R" && w.Due.IsZero() {
 			t.Errorf("the invoice has a due date: %+v", w)
 		}
+	}
+}
+
+// That an approval arrived is heard of after the commit that answers it, when
+// the answer of the other node was late.
+func TestALateOutcomeOpensNothing(t *testing.T) {
+	t.Parallel()
+	stream := agreement.StreamOf(identity.Provider, strings.Repeat("a", 64))
+	fact := func(at es.Position, typ, key string, data any) story.Fact {
+		return story.Fact{Recorded: es.Recorded{
+			Event: es.Event{NewEvent: es.NewEvent{ID: es.ID{byte(at)}, Type: typ}, Position: at, Stream: stream}, Info: es.Meta{Key: key}, Data: data,
+		}}
+	}
+	asked := fact(1, "agreement.approval_requested.v1", "k", agreement.ApprovalRequested{})
+	final := es.FinalKey(asked.ID)
+	waits := func(facts ...story.Fact) (out []string) {
+		for _, w := range (story.Story{Facts: facts}).Waits() {
+			out = append(out, w.For)
+		}
+		return out
+	}
+	approved := fact(2, "agreement.approved.v1", "c", agreement.Approved{})
+	late := fact(3, "agreement.approval_delivered.v1", final, agreement.ApprovalDelivered{})
+	if got := waits(asked, late); !slices.Equal(got, []string{"the requestor to commit it"}) {
+		t.Errorf("delivered, not committed: %q", got)
+	}
+	if got := waits(asked, approved, late); !slices.Equal(got, []string{"either side to end it"}) {
+		t.Errorf("committed, then delivered: %q", got)
 	}
 }
 

@@ -37,6 +37,10 @@ type trace struct {
 
 const platform = "erc20-hoodi-tglm"
 
+// patience is what each step may take that only ends early when all is well. A
+// node that dies at every fact takes minutes for what another one does at once.
+const patience = 3 * time.Minute
+
 // rent runs the whole rental until the invoice is accepted.
 func (d *trace) rent(ctx context.Context) error {
 	d.session, d.begun = uuid.NewString(), time.Now()
@@ -80,7 +84,7 @@ func (d *trace) offering(deco client.Decoration, chosen bool) client.Offering {
 		"golem.srv.caps.multi-activity": true, "golem.node.debug.subnet": "public",
 		"golem.srv.comp.expiration": d.begun.Add(time.Hour).UnixMilli(), "golem.srv.comp.task_package": d.image,
 		"golem.com.scheme.payu.debit-note.interval-sec?": 120, "golem.com.scheme.payu.payment-timeout-sec?": 43200,
-		"golem.com.payment.debit-notes.accept-timeout?": 120,
+		"golem.com.payment.debit-notes.accept-timeout?": 240, // golem-js asks for 120 and accepts; here the game is over before that
 	}}
 	for _, kv := range deco.Properties {
 		o.Properties[kv.Key] = kv.Value
@@ -103,27 +107,53 @@ func (d *trace) agree(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("initial proposal: %w", err)
 	}
-	mine, err := d.c.Counter(ctx, d.demand, initial.ID, d.offering(deco, true))
+	mine, err := d.counter(ctx, initial.ID, d.offering(deco, true))
 	if err != nil {
 		return err
 	}
-	if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
-		return err
+	if mine != "" {
+		if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
+			return err
+		}
 	}
-	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && p.Prev == mine })
+	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && (p.Prev == mine || mine == "") })
 	if err != nil {
 		return fmt.Errorf("draft: %w", err)
 	}
 	if d.agreement, err = d.c.CreateAgreement(ctx, draft.ID, time.Now().Add(time.Hour)); err != nil {
 		return err
 	}
-	if err := d.c.Confirm(ctx, d.agreement, d.session); err != nil {
+	if err := d.undelivered(ctx, func() error { return d.c.Confirm(ctx, d.agreement, d.session) }); err != nil {
 		return err
 	}
-	if err := d.c.WaitApproval(ctx, d.agreement, 60*time.Second); err != nil {
+	if err := d.c.WaitApproval(ctx, d.agreement, patience); err != nil {
 		return err
 	}
 	return d.isState(ctx, "Approved")
+}
+
+// counter answers a proposal. A counter that the provider could not be told
+// may be made again, until the answer to an earlier one shows that it arrived:
+// the id is "" then, since nobody said it.
+func (d *trace) counter(ctx context.Context, proposal string, o client.Offering) (id string, err error) {
+	failed := false
+	err = d.undelivered(ctx, func() (err error) {
+		id, err = d.c.Counter(ctx, d.demand, proposal, o)
+		if failed && client.StatusOf(err) == http.StatusGone && strings.Contains(err.Error(), "already has counter proposal") {
+			id, err = "", nil
+		}
+		failed = err != nil
+		return err
+	})
+	return id, err
+}
+
+// undelivered repeats what only the provider can decide, while the node says
+// that it did not reach it.
+func (d *trace) undelivered(ctx context.Context, f func() error) error {
+	return d.repeat(ctx, f, func(err error) bool {
+		return client.StatusOf(err) == http.StatusInternalServerError && strings.Contains(err.Error(), "could not be delivered to the ")
+	})
 }
 
 func (d *trace) await(ctx context.Context, want func(client.Proposal) bool) (client.Proposal, error) {
@@ -155,7 +185,7 @@ func (d *trace) isState(ctx context.Context, want string) error {
 }
 
 func (d *trace) start(ctx context.Context) (err error) {
-	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 30*time.Second); err != nil {
+	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, patience); err != nil {
 		return err
 	}
 	if err := d.c.Unsubscribe(ctx, d.demand); err != nil {
@@ -188,14 +218,20 @@ func (d *trace) refresh(ctx context.Context) error {
 
 // tries repeats what fails while the provider is out of reach.
 func (d *trace) tries(ctx context.Context, f func() error) error {
+	return d.repeat(ctx, f, func(err error) bool { return client.StatusOf(err) == http.StatusInternalServerError })
+}
+
+// repeat repeats what fails in a way that may pass.
+func (d *trace) repeat(ctx context.Context, f func() error, mayPass func(error) bool) error {
 	for begun := time.Now(); ; {
 		err := f()
-		if err == nil || client.StatusOf(err) != http.StatusInternalServerError || time.Since(begun) > 30*time.Second {
+		if err == nil || !mayPass(err) || time.Since(begun) > patience {
 			return err
 		}
+		d.log("again: %v", err)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -238,8 +274,9 @@ func (d *trace) exec(ctx context.Context, script ...any) ([]client.Result, error
 	if err != nil {
 		return nil, err
 	}
-	var batch string // nodes that die at every fact need longer than usual
-	err = d.c.Do(ctx, "POST", "/activity-api/v1/activity/"+d.activity+"/exec?timeout=30", map[string]any{"text": string(order)}, &batch)
+	var batch string
+	path := fmt.Sprintf("/activity-api/v1/activity/%s/exec?timeout=%d", d.activity, int(patience.Seconds()))
+	err = d.c.Do(ctx, "POST", path, map[string]any{"text": string(order)}, &batch)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +321,7 @@ func (d *trace) isOver(ctx context.Context) error {
 }
 
 func (d *trace) end(ctx context.Context) error {
-	if err := d.c.DestroyActivity(ctx, d.activity, 30*time.Second); err != nil {
+	if err := d.c.DestroyActivity(ctx, d.activity, patience); err != nil {
 		return err
 	}
 	if err := d.refresh(ctx); err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/order"
+	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 )
 
@@ -80,17 +81,36 @@ func of[F any](b book) []F {
 	return out
 }
 
-// pending are the intents that have no outcome.
-func (b book) pending() []string {
-	known := map[es.ID]bool{}
+// open are the facts that wait for another one: intents without outcome,
+// batches without end, transactions and payments whose proof is not kept yet.
+func (b book) open() (out []es.Recorded) {
+	known, ended := map[es.ID]bool{}, map[es.Stream]bool{}
 	for _, r := range b.facts {
 		known[r.ID] = true
-	}
-	var out []string
-	for _, r := range b.facts {
-		if in, ok := r.Data.(es.Intent); ok && in.IsIntent() && !known[es.EventID(r.Stream, es.FinalKey(r.ID), 0)] {
-			out = append(out, fmt.Sprintf("%d %s %s", r.Position, r.Stream, r.Type))
+		switch r.Data.(type) {
+		case batch.Closed, tx.ProofKept, payment.ProofKept:
+			ended[r.Stream] = true
 		}
+	}
+	for _, r := range b.facts {
+		in, ok := r.Data.(es.Intent)
+		waits := ok && in.IsIntent() && !known[es.EventID(r.Stream, es.FinalKey(r.ID), 0)]
+		switch r.Data.(type) {
+		case batch.Accepted, tx.Included, payment.Verified:
+			waits = !ended[r.Stream]
+		}
+		if waits {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// pending names what is open.
+func (b book) pending() []string {
+	var out []string
+	for _, r := range b.open() {
+		out = append(out, fmt.Sprintf("%d %s %s", r.Position, r.Stream, r.Type))
 	}
 	return out
 }
@@ -113,17 +133,20 @@ func (w *world) examine(ctx context.Context, t *testing.T, d deal, before balanc
 	w.verified(t)
 }
 
-// quiet waits until every intent of a node has its outcome.
+// quietTime is how long something may go on after a deal was settled.
+const quietTime = 90 * time.Second
+
+// quiet waits until nothing is open in the books of a node.
 func (w *world) quiet(ctx context.Context, t *testing.T, p *process) book {
 	t.Helper()
 	var b book
 	var err error
-	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(100 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < quietTime; time.Sleep(100 * time.Millisecond) {
 		if b, err = p.read(ctx); err == nil && len(b.pending()) == 0 {
 			return b
 		}
 	}
-	t.Errorf("%s: after 30 s there are intents without outcome: %s (%v)", p.name, strings.Join(b.pending(), ", "), err)
+	t.Errorf("%s: after %v there is something open: %s (%v)", p.name, quietTime, strings.Join(b.pending(), ", "), err)
 	return b
 }
 
@@ -316,7 +339,7 @@ func (w *world) restful(ctx context.Context, t *testing.T) {
 		if rest {
 			return
 		}
-		if time.Since(begun) > 30*time.Second {
+		if time.Since(begun) > quietTime {
 			t.Fatal("the nodes do not come to rest")
 		}
 	}
@@ -339,12 +362,12 @@ func (w *world) verified(t *testing.T) {
 func (w *world) noneLeft(t *testing.T) {
 	t.Helper()
 	var left []string
-	for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < quietTime; time.Sleep(100 * time.Millisecond) {
 		if left = w.units(); len(left) == 0 {
 			return
 		}
 	}
-	t.Errorf("processes are left 20 s after the deal: %s", strings.Join(left, "; "))
+	t.Errorf("processes are left %v after the deal: %s", quietTime, strings.Join(left, "; "))
 }
 
 // units are the processes that work for the provider's activities.

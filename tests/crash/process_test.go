@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -211,10 +212,12 @@ func (p *process) note(s string) {
 	}
 }
 
-// tail is the end of what the process wrote to its log.
+// tail is the end of what the process wrote to its log, without what every
+// start after a kill says.
 func (p *process) tail(n int) string {
 	b, _ := os.ReadFile(p.logFile())
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	lines = slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, "a segment of the log is read again") })
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 

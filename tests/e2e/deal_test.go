@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,19 +107,37 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 	}
 }
 
+// create makes an activity.
+func (d *deal) create() {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
+	defer cancel()
+	var err error
+	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 90*time.Second); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// getReady begins the scripts of an activity.
+var getReady = []any{map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}}}
+
 // start makes an activity that is ready to run the guest.
 func (d *deal) start() {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
-	defer cancel()
-	var err error
-	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 30*time.Second); err != nil {
-		d.t.Fatal(err)
-	}
-	r := d.do(map[string]any{"deploy": map[string]any{}}, map[string]any{"start": map[string]any{}})
+	d.create()
+	r := d.do(getReady...)
 	if n := len(r); n != 2 || r[1].Result != "Ok" {
-		d.t.Fatalf("the activity is not ready: %+v", r)
+		d.t.Fatalf("the activity is not ready: %s", told(r))
 	}
+}
+
+// told shows results with what they say.
+func told(r []client.Result) string {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 func guest(args ...string) map[string]any {

@@ -192,7 +192,7 @@ func emet(t *testing.T, env []string, args ...string) result {
 func (r result) says(t *testing.T, code int, pieces ...string) {
 	t.Helper()
 	if r.code != code {
-		t.Errorf("exit code %d, want %d\n%s", r.code, code, r.stderr)
+		t.Errorf("exit code %d, want %d\n%s\n%s", r.code, code, r.stdout, r.stderr)
 	}
 	for _, p := range pieces {
 		if !strings.Contains(r.stderr, p) {

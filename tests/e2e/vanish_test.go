@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -200,23 +201,24 @@ func TestARequestorVanishes(t *testing.T) {
 func TestARequestorThatAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
-	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1", accept: 5, notes: 1})
-	d.start()
-	spin := d.exec(guest("spin"))
+	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1", accept: 15, notes: 1})
+	d.create()
+	// It is broken off whatever the machine is doing then.
+	spin := d.exec(append(slices.Clone(getReady), guest("spin"))...)
 	var reason string
-	eventually(t, 30*time.Second, "the agreement is broken off", func() bool {
+	eventually(t, 2*time.Minute, "the agreement is broken off", func() bool {
 		var state string
 		state, reason = d.state(d.c)
 		return state == "Terminated"
 	})
-	if !strings.Contains(reason, "DebitNotesDeadline") || !strings.Contains(reason, "(5s)") {
+	if !strings.Contains(reason, "DebitNotesDeadline") || !strings.Contains(reason, "(15s)") {
 		t.Errorf("the reason is %s", reason)
 	}
-	r := d.results(spin, 15*time.Second)
+	r := d.results(spin, time.Minute)
 	if r[len(r)-1].Result != "Error" {
-		t.Errorf("the batch goes on: %+v", r)
+		t.Errorf("the batch goes on: %s", told(r))
 	}
-	d.bill(20 * time.Second)
+	d.bill(time.Minute)
 }
 
 // An agreement in which nobody works is ended.

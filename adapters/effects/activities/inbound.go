@@ -238,6 +238,15 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	if err != nil {
 		return nil, err
 	}
+	id := batch.StreamID(identity.Provider, m.ActivityID, m.BatchID)
+	b, _, err := in.Batches.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	// It was taken, and only the answer got lost: to say so needs no exe-unit.
+	if b.Begun() && b.Script == m.Script {
+		return peer.Ack{}, nil
+	}
 	if s.Ended {
 		return nil, peer.Refuse(peer.InvalidState, "%v: activity %s is terminated", ErrNoUnit, m.ActivityID)
 	}
@@ -251,8 +260,7 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	if _, err := in.conn(ctx, m.ActivityID); err != nil {
 		return nil, noUnit(err)
 	}
-	id := batch.StreamID(identity.Provider, m.ActivityID, m.BatchID)
-	b, err := in.Batches.Do(ctx, id, batch.Accept{
+	b, err = in.Batches.Do(ctx, id, batch.Accept{
 		ActivityID: m.ActivityID, AgreementID: s.AgreementID, BatchID: m.BatchID, By: effects.FromPeer(from),
 		Provider: s.Provider, Requestor: s.Requestor, Script: m.Script,
 	}, effects.Following(ctx, in.Log.Store, effects.PeerMeta(from, s.AgreementID, "exec/"+m.BatchID),
@@ -263,7 +271,7 @@ func (in *Inbound) exec(ctx context.Context, from peer.Caller, m peer.Exec) (pee
 	if b.Script != m.Script { // the id was said before, the script was not
 		return nil, refusal(&batch.ExistsError{BatchID: m.BatchID})
 	}
-	if b.IsClosed() { // it ran, and the answer got lost
+	if b.Begun() { // it ran or runs, and the answer got lost
 		return peer.Ack{}, nil
 	}
 	if err := in.Exec(ctx, m.ActivityID, m.BatchID, m.Script); err != nil {

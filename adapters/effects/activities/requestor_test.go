@@ -214,7 +214,7 @@ type answering struct {
 	m peer.Message
 }
 
-func (a answering) Call(context.Context, identity.NodeID, identity.NodeID, peer.Message) (peer.Message, error) {
+func (a *answering) Call(context.Context, identity.NodeID, identity.NodeID, peer.Message) (peer.Message, error) {
 	return a.m, nil
 }
 
@@ -226,7 +226,7 @@ func asking(t *testing.T, m peer.Message) (*activities.Requestor, *es.Log) {
 	st := memory.New()
 	t.Cleanup(func() { _ = st.Close() })
 	log := &es.Log{Store: st, Codec: eventschemas.New()}
-	r := &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: answering{m: m}}
+	r := &activities.Requestor{Activities: es.NewAggregate(log, activity.Category, activity.Rules), Peers: &answering{m: m}}
 	id := activity.StreamID(identity.Requestor, rentedID)
 	for i, c := range []activity.Command{
 		activity.RequestCreation{ActivityID: rentedID, AgreementID: "a", AgreementState: "Approved", By: effects.Own(), Provider: "0xb", Requestor: "0xa"},

@@ -32,6 +32,9 @@ type Supervisor struct {
 	Vector func(s unit.Spec) string
 	// SpawnError, when set, is what Spawn fails with.
 	SpawnError func(s unit.Spec) error
+	// AttachError, when set, is asked before each Attach; what it says is what
+	// that fails with. It must be safe for concurrent use.
+	AttachError func(a unit.Attachment) error
 
 	mu    sync.Mutex
 	units map[string]*exeUnit // by work dir
@@ -96,6 +99,11 @@ func (s *Supervisor) Spawn(_ context.Context, spec unit.Spec) (unit.Spawned, err
 
 // Attach connects to an activity.
 func (s *Supervisor) Attach(_ context.Context, a unit.Attachment) (unit.Conn, error) {
+	if s.AttachError != nil {
+		if err := s.AttachError(a); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	u := s.units[a.Dir]
 	s.mu.Unlock()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
 
 	"github.com/emet-node/emet/adapters/net"
 	"github.com/emet-node/emet/domain/identity"
@@ -111,6 +113,8 @@ func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (agai
 		return true, nil
 	case errors.Is(err, errLost):
 		return true, nil
+	case errors.Is(err, errNotSpoken):
+		return false, net.Unreachable(to, kind, err)
 	case errors.Is(err, errNotSent):
 		n.host.Network().ClosePeer(s.id) //nolint:errcheck // it is of no use
 		return true, nil
@@ -121,6 +125,9 @@ func (n *Net) mend(s *session, to identity.NodeID, kind string, err error) (agai
 var (
 	// errNotSent says that a request did not leave this host.
 	errNotSent = errors.New("not sent")
+	// errNotSpoken says that the other host does not take requests of this kind,
+	// or not yet. The connection serves all the others.
+	errNotSpoken = errors.New("the host does not know the service")
 	// errUnread says that no answer could be read.
 	errUnread = errors.New("no answer")
 	// errLost says that a request was lost with its connection: the other host
@@ -170,6 +177,9 @@ func (n *Net) send(ctx context.Context, s *session, e net.Envelope) (network.Str
 		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}
 	st, err := n.host.NewStream(network.WithNoDial(ctx, "reach dials"), s.id, n.protocol(net.Service(e.Kind)))
+	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
+		return nil, nil, fmt.Errorf("%w: %w", errNotSpoken, err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}

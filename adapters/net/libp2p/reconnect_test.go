@@ -1,10 +1,12 @@
 package libp2p
 
 import (
+	"errors"
 	"io"
 	stdnet "net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,5 +126,32 @@ func TestAMeetingIsKeptAtOnce(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(text), string(alice.ID)) {
 		t.Errorf("the file holds %q, %v", text, err)
+	}
+}
+
+// A host that lacks one service is asked for it in vain; what else goes over the
+// connection, in both directions, is not to suffer.
+func TestAnUnknownServiceCostsNoConnection(t *testing.T) {
+	t.Parallel()
+	a, b := twoHosts(t, &nettest.Handler{})
+	if _, err := a.Call(t.Context(), alice.ID, bob.ID, peer.Exec{}); err != nil {
+		t.Fatal(err)
+	}
+	b.host.RemoveStreamHandler(b.protocol("activity"))
+	for known := true; known; time.Sleep(10 * time.Millisecond) { // it tells who is connected
+		p, err := a.host.Peerstore().SupportsProtocols(b.host.ID(), b.protocol("activity"))
+		if known = len(p) > 0; err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := a.host.Network().ConnsToPeer(b.host.ID())
+	if _, err := a.Call(t.Context(), alice.ID, bob.ID, peer.Exec{}); !errors.Is(err, peer.ErrUnreachable) {
+		t.Errorf("a service that is not there: %v", err)
+	}
+	if after := a.host.Network().ConnsToPeer(b.host.ID()); !slices.Equal(before, after) || len(after) == 0 {
+		t.Errorf("connections before %v, after %v", before, after)
+	}
+	if _, err := a.Call(t.Context(), alice.ID, bob.ID, peer.GetOffers{}); err != nil {
+		t.Errorf("another service: %v", err)
 	}
 }

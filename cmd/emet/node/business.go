@@ -15,6 +15,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/provider/agent"
+	"github.com/emet-node/emet/domain/saga/cosign"
 	"github.com/emet-node/emet/projections"
 )
 
@@ -82,6 +83,24 @@ func Unproved(ctx context.Context, dir string) (int, error) {
 	defer r.Close() //nolint:errcheck // only read
 	ids, err := sentUnproved(ctx, r.Store)
 	return len(ids), err
+}
+
+// Uncosigned lists the nodes that have not cosigned the log in a data directory
+// since the last step of their deals. It reads beside a node that runs.
+func Uncosigned(ctx context.Context, dir string) ([]identity.NodeID, error) {
+	r, err := ReadLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	b := cosign.NewBook()
+	for rec, err := range r.Log.ReadAll(ctx, 0, es.Filter{Types: b.Hears()}) {
+		if err != nil {
+			return nil, err
+		}
+		b.Hear(rec)
+	}
+	return b.Behind(), nil
 }
 
 // sentUnproved and receivedUnproved are final, without a proof that is kept.

@@ -40,6 +40,10 @@ func (s State) Owner() identity.NodeID {
 // Answered says whether a requested exec was answered.
 func (s State) Answered() bool { return s.Accepted || s.RefusedCode != "" || s.Outcome != "" }
 
+// Begun says whether the exe-unit has told something of the batch, so that it
+// has the script.
+func (s State) Begun() bool { return s.events.n > 0 || s.IsClosed() }
+
 // IsClosed says whether the batch is over.
 func (s State) IsClosed() bool { return s.Outcome != "" }
 

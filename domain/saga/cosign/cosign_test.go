@@ -61,3 +61,29 @@ func TestADealWithOneselfAsksNobody(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestWhoHasNotSeenTheLastStepIsBehind(t *testing.T) {
+	t.Parallel()
+	b := cosign.NewBook()
+	for i, step := range []struct {
+		fact   any
+		behind bool
+	}{
+		{agreement.Created{AgreementID: "a", Side: identity.Requestor, Terms: agreement.Terms{Requestor: buyer, Provider: seller}}, false},
+		{agreement.Approved{AgreementID: "a", Side: identity.Requestor}, true},
+		{contact.CheckpointCosigned{Node: seller, By: buyer, Size: 9}, true}, // its log, not ours
+		{contact.CheckpointCosigned{Node: seller, By: seller, Size: 1}, true},
+		{contact.CheckpointCosigned{Node: seller, By: seller, Size: 2}, false},
+		{payment.DeliveryRequested{PaymentID: "p", PayerID: buyer, PayeeID: seller}, true},
+		{contact.CheckpointCosigned{Node: seller, By: seller, Size: 6}, true}, // it was not delivered by then
+		{payment.Delivered{PaymentID: "p", PayeeID: seller}, true},
+		{bill.Settled{AgreementID: "a", Side: identity.Requestor, Kind: pay.Invoice}, true},
+		{contact.CheckpointCosigned{Node: seller, By: seller, Size: 9}, false},
+		{contact.CheckpointCosigned{Node: seller, By: seller, Size: 3}, false}, // an older one, late
+	} {
+		b.Hear(es.Recorded{Event: es.Event{Position: es.Position(i)}, Data: step.fact})
+		if got := b.Behind(); (len(got) == 1 && got[0] == seller) != step.behind {
+			t.Errorf("%d %T: %v", i, step.fact, got)
+		}
+	}
+}
