@@ -231,3 +231,32 @@ func TestFunding(t *testing.T) {
 		}
 	})
 }
+
+// Nothing is sent that the gas coin does not cover at the highest fee, and it
+// goes on when there is some.
+func TestWithoutGasNothingIsSentUntilThereIsSome(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		w.observe()
+		all, err := w.chain.NativeBalance(t.Context(), w.payer.account.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.chain.SetBaseFee(1)
+		little := big.NewInt(1_000_000_000_000_000) // less than a transfer may cost at the highest fee
+		w.elsewhere(0, onchain.Call{From: w.payer.account.Address, To: w.payee.account.Address, Value: new(big.Int).Sub(all, little)})
+		w.chain.SetBaseFee(w.chain.Profile().MaxFee)
+		id := w.transfer(1, 7)
+		time.Sleep(time.Minute)
+		if s := w.tx(id); s.Trouble != tx.NoGas || len(s.Versions) > 0 {
+			t.Fatalf("%q: %s", s.Trouble, w.payer.types("tx", id))
+		}
+		w.chain.SetBaseFee(1)
+		w.chain.Give(w.payer.account.Address, chaintest.GLM(1), new(big.Int))
+		w.mine(1)
+		w.observe()
+		if s := w.final(id); s.Phase != tx.PhaseFinalised {
+			t.Error(s.Phase)
+		}
+		w.settled()
+	})
+}

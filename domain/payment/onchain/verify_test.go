@@ -55,6 +55,21 @@ func TestATransferProvesAClaim(t *testing.T) {
 	}
 }
 
+// Who owes something to itself pays it, once.
+func TestATransferToOneselfCountsOnce(t *testing.T) {
+	t.Parallel()
+	p := network(t, "hoodi")
+	r := receiptOf(moved(p.Token, payer, payer, glm(3)))
+	self := onchain.Claim{Amount: glm(3), Payer: payer, Payee: payer}
+	if shares, err := onchain.Verify(p, r, self, nil); err != nil || len(shares) != 1 || shares[0].Amount.Cmp(glm(3)) != 0 {
+		t.Errorf("%v, %v", shares, err)
+	}
+	var short *onchain.ShortError
+	if _, err := onchain.Verify(p, r, self, func(onchain.LogRef) *big.Int { return glm(1) }); !errors.As(err, &short) {
+		t.Errorf("it counts twice: %v", err)
+	}
+}
+
 func TestSeveralTransfersToOnePayeeAddUp(t *testing.T) {
 	t.Parallel()
 	p := network(t, "hoodi")
