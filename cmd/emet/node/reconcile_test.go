@@ -54,7 +54,10 @@ func TestOnlyATransactionThatMovedNothingIsStuck(t *testing.T) {
 				id := tx.StreamID(p.ChainID, a.Address.String(), 0)
 				for i, cmd := range []tx.Command{
 					tx.Plan{Address: a.Address.String(), BatchID: "b", Calldata: "0x" + hex.EncodeToString(call(7).Data), ChainID: p.ChainID, OrderID: "o", PayloadHash: "h", To: p.Token.String()},
-					tx.RequestSigning{}, tx.AnswerSigning{Hash: hash.String(), Raw: raw}, tx.RequestBroadcast{}, tx.AnswerBroadcast{Hash: hash.String(), Result: tx.Accepted},
+					tx.RequestSigning{},
+					tx.AnswerSigning{Hash: hash.String(), Raw: raw},
+					tx.RequestBroadcast{},
+					tx.AnswerBroadcast{Hash: hash.String(), Result: tx.Accepted},
 				} {
 					if _, err := agg.Txs.Do(t.Context(), id, cmd, es.Meta{Key: string(rune('a' + i)), Actor: es.ActorEffect}); err != nil {
 						t.Fatal(err)
