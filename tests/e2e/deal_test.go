@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func strike(t *testing.T, c *client.Client, w wish) *deal {
 // try is strike, which may not succeed.
 func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	d := &deal{t: t, c: c, session: fmt.Sprintf("%x", time.Now().UnixNano())}
 	a, err := c.CreateAllocation(ctx, client.Allocation{Platform: "erc20-hoodi-tglm", Total: w.budget, Timeout: time.Now().Add(time.Hour).UTC()})
@@ -92,7 +93,13 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 			switch p := e.Proposal; {
 			case p == nil || slices.Contains(w.not, p.Issuer):
 			case p.State == "Initial":
-				_, _ = c.Counter(ctx, demand, p.ID, chosen)
+				_, err := c.Counter(ctx, demand, p.ID, chosen)
+				for range 5 { // one that could not be delivered in time may be made again
+					if client.StatusOf(err) != http.StatusInternalServerError {
+						break
+					}
+					_, err = c.Counter(ctx, demand, p.ID, chosen)
+				}
 			case p.State == "Draft":
 				d.provider = p.Issuer
 				if d.agreement, err = c.CreateAgreement(ctx, p.ID, time.Now().Add(time.Hour)); err != nil {
@@ -101,7 +108,7 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 				if err := c.Confirm(ctx, d.agreement, d.session); err != nil {
 					return nil, err
 				}
-				return d, c.WaitApproval(ctx, d.agreement, 15*time.Second)
+				return d, c.WaitApproval(ctx, d.agreement, time.Minute)
 			}
 		}
 	}
@@ -237,7 +244,7 @@ func TestAnActivityHasItsLimits(t *testing.T) {
 	if m := message(second[len(second)-1]); second[len(second)-1].Result != "Error" || !strings.Contains(m, "Busy: StatePair(Ready, Some(Ready))") {
 		t.Errorf("a second batch: %+v %q", second, m)
 	}
-	_, err := d.c.CreateActivity(t.Context(), d.agreement, 10*time.Second)
+	_, err := d.c.CreateActivity(t.Context(), d.agreement, time.Minute)
 	if err == nil || !strings.Contains(err.Error(), "Only single Activity allowed") && !strings.Contains(err.Error(), "2 simultaneous Activities") {
 		t.Errorf("a second activity: %v", err)
 	}
@@ -245,11 +252,11 @@ func TestAnActivityHasItsLimits(t *testing.T) {
 	if n := len(running(d.activity)); n == 0 {
 		t.Fatal("no exe-unit is found, so that its end would not be seen")
 	}
-	if err := d.c.DestroyActivity(t.Context(), d.activity, 15*time.Second); err != nil {
+	if err := d.c.DestroyActivity(t.Context(), d.activity, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, "the guest is gone", func() bool { return len(running(d.activity)) == 0 })
-	r := d.results(spin, 10*time.Second)
+	r := d.results(spin, time.Minute)
 	if r[len(r)-1].Result != "Error" {
 		t.Errorf("the batch that spun: %+v", r)
 	}

@@ -17,7 +17,7 @@ import (
 // finish ends a deal, pays for it, and waits until both sides have the proof.
 func (d *deal) finish(m *market) {
 	d.t.Helper()
-	if err := d.c.DestroyActivity(d.t.Context(), d.activity, 15*time.Second); err != nil {
+	if err := d.c.DestroyActivity(d.t.Context(), d.activity, time.Minute); err != nil {
 		d.t.Fatal(err)
 	}
 	d.settle(m.providers[0].client())

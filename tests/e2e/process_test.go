@@ -85,7 +85,7 @@ func (p *process) again() {
 	case <-ready:
 	case <-p.over:
 		p.t.Fatalf("emet %s ended before it was ready:\n%s", strings.Join(p.args, " "), p.out)
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * least):
 		p.t.Fatalf("emet %s is not ready:\n%s", strings.Join(p.args, " "), p.out)
 	}
 }
@@ -160,8 +160,8 @@ func (p *process) ended(within time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.over:
-	case <-time.After(within):
-		p.t.Fatalf("emet %s did not end within %s:\n%s", strings.Join(p.args, " "), within, p.out)
+	case <-time.After(max(within, least)):
+		p.t.Fatalf("emet %s did not end within %s:\n%s", strings.Join(p.args, " "), max(within, least), p.out)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -217,9 +217,14 @@ func running(text string) []int {
 	return pids
 }
 
+// least is how long anything is waited for: a machine that has other things to
+// do needs that for what it else does at once.
+const least = time.Minute
+
 // eventually waits until a condition holds.
 func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
 	t.Helper()
+	within = max(within, least)
 	for deadline := time.Now().Add(within); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", within, what)

@@ -127,7 +127,7 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	d.start()
 	d.do(guest("args"))
-	if err := d.c.DestroyActivity(t.Context(), d.activity, 15*time.Second); err != nil {
+	if err := d.c.DestroyActivity(t.Context(), d.activity, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.c.Terminate(t.Context(), d.agreement, "Finished"); err != nil {
