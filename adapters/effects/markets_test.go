@@ -336,25 +336,6 @@ func TestAnAgreementThatNobodyAnswersExpires(t *testing.T) {
 	})
 }
 
-// A lost commit frees the provider's slot, and the sides agree in the end.
-func TestACommitThatNeverArrives(t *testing.T) {
-	between(t, func(t *testing.T, p *pair) {
-		k := p.draft()
-		p.n.Faults(func(_, _ identity.NodeID, kind string) netmemory.Fault {
-			return netmemory.Fault{Refuse: kind == "market.commit"}
-		})
-		id := k.agree(time.Minute)
-		time.Sleep(30 * time.Second)
-		if s := p.bob.agreement(identity.Provider, id); s.Phase != agreement.PhasePending {
-			t.Errorf("%s: %s", s.Phase, p.bob.types("agreement", "P-"+id))
-		}
-		p.n.Faults(nil)
-		time.Sleep(2 * time.Minute)
-		p.phases(id, agreement.PhaseExpired, agreement.PhaseExpired)
-		p.settled()
-	})
-}
-
 func TestALockedKeyFailsTheConfirmationInTime(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
 		k := p.draft()

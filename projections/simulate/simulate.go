@@ -165,6 +165,7 @@ func (s *simulation) hearDeal(r es.Recorded) error {
 		return s.decide(e, r)
 	case agreement.ApprovalRequested:
 		s.mark(e.AgreementID, provider.Approve)
+		s.hold(e.AgreementID) // one that failed is said again
 	case agreement.Rejected:
 		s.mark(e.AgreementID, provider.Reject)
 		s.free(e.AgreementID)
@@ -203,6 +204,12 @@ func (s *simulation) used(id, vector string) {
 func (s *simulation) mark(id, outcome string) {
 	if d := s.deals[id]; d != nil && d.Then == "" {
 		d.Then = outcome
+	}
+}
+
+func (s *simulation) hold(id string) {
+	if d := s.deals[id]; d != nil && d.Now == provider.Approve {
+		s.busy[d.owner][id] = true
 	}
 }
 

@@ -14,13 +14,19 @@ import (
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/negotiation"
 	"github.com/emet-node/emet/domain/market/offer"
+	"github.com/emet-node/emet/domain/peer"
 	"github.com/emet-node/emet/domain/provider"
 	"github.com/emet-node/emet/domain/provider/agent"
 	"github.com/emet-node/emet/domain/saga/subscription"
 )
 
-// ApproveWithin is how long a requestor has to commit an approved agreement.
-const ApproveWithin = 10 * time.Second
+// ApproveWithin is how long a requestor has to commit an approved agreement. An
+// approval that was not answered in that time is said again, with twice the
+// time, until Approvals were in vain: then its slot is free, and it expires.
+const (
+	ApproveWithin = 10 * time.Second
+	Approvals     = 3
+)
 
 // State is one provider's open business.
 type State struct {
@@ -28,6 +34,7 @@ type State struct {
 	Offers    map[string]bool   // on the market, of the built-in provider
 	Threads   map[string]thread // by negotiation
 	Busy      map[string]bool   // agreements that hold a slot
+	Approved  map[string]int    // how often those were that are not committed yet
 	Postponed []waiting         // in the order they came
 
 	orders []es.Order // that the last fact led to
@@ -55,8 +62,8 @@ var Saga = es.Saga[State]{
 	Hears: []string{
 		"provider.rules_changed.v1", "offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
 		"negotiation.opened.v1", "negotiation.counter_requested.v1", "negotiation.counter_received.v1", "negotiation.closed.v1",
-		"agreement.received.v1", "agreement.approval_failed.v1", "agreement.rejected.v1", "agreement.cancelled.v1",
-		"agreement.expired.v1", "agreement.terminated.v1",
+		"agreement.received.v1", "agreement.approval_failed.v1", "agreement.approved.v1", "agreement.rejected.v1",
+		"agreement.cancelled.v1", "agreement.expired.v1", "agreement.terminated.v1",
 	},
 	Instance: instance,
 	Evolve:   evolve,
@@ -75,6 +82,7 @@ func instance(r es.Recorded) string {
 func evolve(s State, r es.Recorded) State {
 	if s.Offers == nil {
 		s.Offers, s.Threads, s.Busy = make(map[string]bool), make(map[string]thread), make(map[string]bool)
+		s.Approved = make(map[string]int)
 	}
 	s.orders = nil
 	switch e := r.Data.(type) {
@@ -106,7 +114,11 @@ func evolve(s State, r es.Recorded) State {
 func (s *State) hearEnd(r es.Recorded) {
 	switch e := r.Data.(type) {
 	case agreement.ApprovalFailed:
-		s.free(e.Side, e.AgreementID, r.Recorded)
+		s.again(e, r.Recorded)
+	case agreement.Approved:
+		if e.Side == identity.Provider {
+			delete(s.Approved, e.AgreementID)
+		}
 	case agreement.Rejected:
 		s.free(e.Side, e.AgreementID, r.Recorded)
 	case agreement.Cancelled:
@@ -187,9 +199,37 @@ func (s *State) decide(e agreement.Received, now time.Time) {
 	var c agreement.Command = agreement.Reject{By: own, Reason: d.Reason}
 	if d.Outcome == provider.Approve {
 		s.Busy[e.AgreementID] = true
-		c = agreement.Approve{At: now, By: own, Deadline: now.Add(ApproveWithin)}
+		c = s.approval(e.AgreementID, now)
 	}
-	s.orders = append(s.orders, es.Order{Category: agreement.Category, ID: agreement.StreamID(identity.Provider, e.AgreementID), Command: c})
+	s.order(e.AgreementID, c)
+}
+
+func (s *State) order(agreementID string, c agreement.Command) {
+	s.orders = append(s.orders, es.Order{Category: agreement.Category, ID: agreement.StreamID(identity.Provider, agreementID), Command: c})
+}
+
+// approval is the next one of an agreement.
+func (s *State) approval(agreementID string, now time.Time) agreement.Approve {
+	n := s.Approved[agreementID]
+	s.Approved[agreementID] = n + 1
+	return agreement.Approve{At: now, By: own, Deadline: now.Add(ApproveWithin << n)}
+}
+
+// again approves an agreement once more whose requestor was out of reach, or
+// whose commit came too late: it has the agreement, and waits.
+func (s *State) again(e agreement.ApprovalFailed, now time.Time) {
+	n := s.Approved[e.AgreementID]
+	if e.Side != identity.Provider || n == 0 {
+		return
+	}
+	switch e.Failure.Code {
+	case market.Timeout, market.NoAnswer, market.Unreachable, string(peer.Busy), string(peer.Internal):
+		if n < Approvals {
+			s.order(e.AgreementID, s.approval(e.AgreementID, now))
+			return
+		}
+	}
+	s.free(e.Side, e.AgreementID, now)
 }
 
 // free gives a slot back and asks those again who were turned away.
@@ -198,6 +238,7 @@ func (s *State) free(side identity.Side, agreementID string, now time.Time) {
 		return
 	}
 	delete(s.Busy, agreementID)
+	delete(s.Approved, agreementID)
 	again := s.Postponed
 	s.Postponed = nil
 	for _, w := range again {
