@@ -107,18 +107,9 @@ func (d *trace) agree(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("initial proposal: %w", err)
 	}
-	mine, err := d.counter(ctx, initial.ID, d.offering(deco, true))
+	draft, err := d.draft(ctx, initial.ID, d.offering(deco, true))
 	if err != nil {
 		return err
-	}
-	if mine != "" {
-		if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
-			return err
-		}
-	}
-	draft, err := d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && (p.Prev == mine || mine == "") })
-	if err != nil {
-		return fmt.Errorf("draft: %w", err)
 	}
 	if d.agreement, err = d.c.CreateAgreement(ctx, draft.ID, time.Now().Add(time.Hour)); err != nil {
 		return err
@@ -132,45 +123,66 @@ func (d *trace) agree(ctx context.Context) error {
 	return d.isState(ctx, "Approved")
 }
 
-// counter answers a proposal. A counter that the provider could not be told
-// may be made again, until the answer to an earlier one shows that it arrived:
-// the id is "" then, since nobody said it.
-func (d *trace) counter(ctx context.Context, proposal string, o client.Offering) (id string, err error) {
-	failed := false
-	err = d.undelivered(ctx, func() (err error) {
-		id, err = d.c.Counter(ctx, d.demand, proposal, o)
-		if failed && client.StatusOf(err) == http.StatusGone && strings.Contains(err.Error(), "already has counter proposal") {
-			id, err = "", nil
+// draft answers a proposal until the provider answers that. A counter that the
+// provider could not be told may have arrived all the same: its answer shows
+// it, unless another one is made before it comes.
+func (d *trace) draft(ctx context.Context, proposal string, o client.Offering) (client.Proposal, error) {
+	for pause := 10 * time.Second; ; pause *= 2 {
+		mine, err := d.c.Counter(ctx, d.demand, proposal, o)
+		if err == nil {
+			if err := d.c.Do(ctx, "GET", "/market-api/v1/demands/"+d.demand+"/proposals/"+mine, nil, nil); err != nil {
+				return client.Proposal{}, err
+			}
+			return d.await(ctx, func(p client.Proposal) bool { return p.State == "Draft" && p.Prev == mine })
 		}
-		failed = err != nil
-		return err
-	})
-	return id, err
+		arrived := client.StatusOf(err) == http.StatusGone && strings.Contains(err.Error(), "already has counter proposal")
+		if !isUndelivered(err) && !arrived {
+			return client.Proposal{}, err
+		}
+		d.log("again: %v", err)
+		for begun := time.Now(); arrived || time.Since(begun) < pause; {
+			p, found, err := d.poll(ctx, func(p client.Proposal) bool { return p.State == "Draft" })
+			if found || err != nil {
+				return p, err
+			}
+		}
+	}
 }
 
 // undelivered repeats what only the provider can decide, while the node says
 // that it did not reach it.
 func (d *trace) undelivered(ctx context.Context, f func() error) error {
-	return d.repeat(ctx, f, func(err error) bool {
-		return client.StatusOf(err) == http.StatusInternalServerError && strings.Contains(err.Error(), "could not be delivered to the ")
-	})
+	return d.repeat(ctx, f, isUndelivered)
+}
+
+func isUndelivered(err error) bool {
+	return client.StatusOf(err) == http.StatusInternalServerError && strings.Contains(err.Error(), "could not be delivered to the ")
 }
 
 func (d *trace) await(ctx context.Context, want func(client.Proposal) bool) (client.Proposal, error) {
 	for {
-		events, err := d.c.DemandEvents(ctx, d.demand, 5*time.Second)
-		if err != nil {
-			return client.Proposal{}, err
-		}
-		for _, e := range events {
-			if e.Proposal != nil && want(*e.Proposal) {
-				return *e.Proposal, nil
-			}
-			if e.Proposal == nil {
-				return client.Proposal{}, fmt.Errorf("%s of %s: %s", e.Type, e.ID, e.Reason)
-			}
+		if p, found, err := d.poll(ctx, want); found || err != nil {
+			return p, err
 		}
 	}
+}
+
+// poll looks once for a proposal. Events are handed out at most once, so it is
+// never broken off.
+func (d *trace) poll(ctx context.Context, want func(client.Proposal) bool) (p client.Proposal, found bool, err error) {
+	events, err := d.c.DemandEvents(ctx, d.demand, 5*time.Second)
+	if err != nil {
+		return p, false, err
+	}
+	for _, e := range events {
+		if e.Proposal != nil && want(*e.Proposal) {
+			return *e.Proposal, true, nil
+		}
+		if e.Proposal == nil {
+			return p, false, fmt.Errorf("%s of %s: %s", e.Type, e.ID, e.Reason)
+		}
+	}
+	return p, false, nil
 }
 
 func (d *trace) isState(ctx context.Context, want string) error {
