@@ -93,7 +93,7 @@ type game struct {
 // does; on a machine that has other things to do it takes a multiple. These only
 // end one that goes nowhere.
 const (
-	dealTime    = 6 * time.Minute
+	dealTime    = 8 * time.Minute
 	examineTime = 5 * time.Minute
 )
 
