@@ -129,6 +129,25 @@ func TestScriptsHaveAPace(t *testing.T) {
 	})
 }
 
+// Whoever asks often is told what is known: each new sample is kept for good.
+func TestSamplesHaveAPace(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		var taken atomic.Int64
+		p.b.sup.Vector = func(unit.Spec) string { taken.Add(1); return "[]" }
+		usage := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.GetActivityUsage{}.Kind()]
+		for range 200 {
+			if _, err := usage(t.Context(), peer.Caller{Node: alice, To: bob}, peer.GetActivityUsage{ActivityID: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := taken.Load(); n < 1 || n > 20 {
+			t.Errorf("%d samples are taken for 200 questions at once", n)
+		}
+	})
+}
+
 // brokenFiles are files whose trouble names where they are.
 type brokenFiles struct{}
 
