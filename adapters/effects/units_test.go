@@ -52,8 +52,11 @@ func TestAnotherIdentityOfTheNodeProvidesNothing(t *testing.T) {
 		in := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers()
 		before, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
-			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000}, peer.CreateActivity{AgreementID: agreement, RequestID: id, TimeoutMS: 1000},
-			peer.Exec{ActivityID: id, BatchID: unique(), Script: "[]"}, peer.GetActivityState{ActivityID: id}, peer.GetActivityUsage{ActivityID: id},
+			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000},
+			peer.CreateActivity{AgreementID: agreement, RequestID: id, TimeoutMS: 1000},
+			peer.Exec{ActivityID: id, BatchID: unique(), Script: "[]"},
+			peer.GetActivityState{ActivityID: id},
+			peer.GetActivityUsage{ActivityID: id},
 			peer.DestroyActivity{ActivityID: id},
 		} {
 			_, err := in.Calls[m.Kind()](t.Context(), peer.Caller{Node: alice, To: eve, Via: "memory"}, m)
@@ -156,12 +159,15 @@ var errBroken = errors.New("open /home/op/secret: permission denied")
 func (brokenFiles) Metadata(context.Context, identity.NodeID, string) (int64, error) {
 	return 0, errBroken
 }
+
 func (brokenFiles) Chunk(context.Context, identity.NodeID, string, int64, int64) ([]byte, error) {
 	return nil, errBroken
 }
+
 func (brokenFiles) Upload(context.Context, identity.NodeID, string, int64, []byte) error {
 	return errBroken
 }
+
 func (brokenFiles) UploadFinished(context.Context, identity.NodeID, string, string) error {
 	return errBroken
 }

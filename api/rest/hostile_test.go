@@ -109,7 +109,7 @@ func impatient(t *testing.T, idle time.Duration) string {
 	return strings.TrimPrefix(srv.URL, "http://")
 }
 
-func dialed(t *testing.T, addr, text string) net.Conn {
+func dialled(t *testing.T, addr, text string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -133,7 +133,7 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 		if !strings.Contains(head, "HTTP/") {
 			head += " HTTP/1.1"
 		}
-		c := dialed(t, addr, head+"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+		c := dialled(t, addr, head+"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := io.Copy(io.Discard, c); err != nil {
 			var late net.Error
@@ -147,7 +147,7 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 // One that comes slowly, but comes, is read.
 func TestASlowBodyIsRead(t *testing.T) {
 	t.Parallel()
-	c := dialed(t, impatient(t, 1500*time.Millisecond), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 12\r\n\r\n")
+	c := dialled(t, impatient(t, 1500*time.Millisecond), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 12\r\n\r\n")
 	for range 12 {
 		time.Sleep(150 * time.Millisecond)
 		if _, err := c.Write([]byte("x")); err != nil {
@@ -165,7 +165,7 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 	t.Parallel()
 	addr := impatient(t, 300*time.Millisecond)
 	const ask = "GET /me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer alice\r\n\r\n"
-	c := dialed(t, addr, ask)
+	c := dialled(t, addr, ask)
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err != nil { // it begins
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 	if n, _ := io.Copy(io.Discard, c); n == 0 || n >= 64<<20 {
 		t.Errorf("%d bytes came after a pause", n)
 	}
-	c = dialed(t, addr, ask)
+	c = dialled(t, addr, ask)
 	if n, err := io.Copy(io.Discard, c); err != nil || n < 64<<20 {
 		t.Errorf("who reads gets %d bytes, %v", n, err)
 	}

@@ -41,7 +41,8 @@ func TestADroppedKeyEndsWhatRunsWithIt(t *testing.T) {
 	ask := func(name, path, key string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+path, nil)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return
 		}
 		r.Header.Set("Authorization", "Bearer "+key)
 		resp, err := http.DefaultClient.Do(r)
