@@ -95,15 +95,18 @@ func TestThePastIsForKeys(t *testing.T) {
 }
 
 // longMe is a key with a long name, so that an answer about it is long.
-type longMe struct{ Keys }
+type longMe struct {
+	Keys
+	name string
+}
 
-func (longMe) Find(string) (Key, bool) {
-	return Key{ID: "k", Name: strings.Repeat("x", 64<<20), Identity: "0xa", Role: identity.RoleManager}, true
+func (l longMe) Find(string) (Key, bool) {
+	return Key{ID: "k", Name: l.name, Identity: "0xa", Role: identity.RoleManager}, true
 }
 
 func impatient(t *testing.T, idle time.Duration) string {
 	t.Helper()
-	deps := Deps{Keys: longMe{someKeys}, Log: &es.Log{Store: memory.New(), Codec: eventschemas.New()}, Files: gsb.New(nil), Net: testNet{}}
+	deps := Deps{Keys: longMe{someKeys, strings.Repeat("x", 64<<20)}, Log: &es.Log{Store: memory.New(), Codec: eventschemas.New()}, Files: gsb.New(nil), Net: testNet{}}
 	srv := httptest.NewServer(New(Config{BodyIdle: idle, WriteStall: 300 * time.Millisecond}, deps))
 	t.Cleanup(srv.Close)
 	return strings.TrimPrefix(srv.URL, "http://")
@@ -147,9 +150,9 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 // One that comes slowly, but comes, is read.
 func TestASlowBodyIsRead(t *testing.T) {
 	t.Parallel()
-	c := dialled(t, impatient(t, 1500*time.Millisecond), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 12\r\n\r\n")
-	for range 12 {
-		time.Sleep(150 * time.Millisecond)
+	c := dialled(t, impatient(t, 3*time.Second), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 8\r\n\r\n")
+	for range 8 {
+		time.Sleep(400 * time.Millisecond)
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
