@@ -52,8 +52,11 @@ func TestAnotherIdentityOfTheNodeProvidesNothing(t *testing.T) {
 		in := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers()
 		before, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
-			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000}, peer.CreateActivity{AgreementID: agreement, RequestID: id, TimeoutMS: 1000},
-			peer.Exec{ActivityID: id, BatchID: unique(), Script: "[]"}, peer.GetActivityState{ActivityID: id}, peer.GetActivityUsage{ActivityID: id},
+			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000},
+			peer.CreateActivity{AgreementID: agreement, RequestID: id, TimeoutMS: 1000},
+			peer.Exec{ActivityID: id, BatchID: unique(), Script: "[]"},
+			peer.GetActivityState{ActivityID: id},
+			peer.GetActivityUsage{ActivityID: id},
 			peer.DestroyActivity{ActivityID: id},
 		} {
 			_, err := in.Calls[m.Kind()](t.Context(), peer.Caller{Node: alice, To: eve, Via: "memory"}, m)
@@ -129,6 +132,25 @@ func TestScriptsHaveAPace(t *testing.T) {
 	})
 }
 
+// Whoever asks often is told what is known: each new sample is kept for good.
+func TestSamplesHaveAPace(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		id := p.create(p.deal())
+		defer p.b.sup.Kill("/units/" + id)
+		var taken atomic.Int64
+		p.b.sup.Vector = func(unit.Spec) string { taken.Add(1); return "[]" }
+		usage := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.GetActivityUsage{}.Kind()]
+		for range 200 {
+			if _, err := usage(t.Context(), peer.Caller{Node: alice, To: bob}, peer.GetActivityUsage{ActivityID: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := taken.Load(); n < 1 || n > 20 {
+			t.Errorf("%d samples are taken for 200 questions at once", n)
+		}
+	})
+}
+
 // brokenFiles are files whose trouble names where they are.
 type brokenFiles struct{}
 
@@ -137,12 +159,15 @@ var errBroken = errors.New("open /home/op/secret: permission denied")
 func (brokenFiles) Metadata(context.Context, identity.NodeID, string) (int64, error) {
 	return 0, errBroken
 }
+
 func (brokenFiles) Chunk(context.Context, identity.NodeID, string, int64, int64) ([]byte, error) {
 	return nil, errBroken
 }
+
 func (brokenFiles) Upload(context.Context, identity.NodeID, string, int64, []byte) error {
 	return errBroken
 }
+
 func (brokenFiles) UploadFinished(context.Context, identity.NodeID, string, string) error {
 	return errBroken
 }

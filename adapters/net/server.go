@@ -186,6 +186,7 @@ type answer struct {
 	reply     peer.Message
 	err       error
 	forgotten bool // it was no final answer, the next one tries anew
+	crowded   bool // there were too many others; it is forgotten when it is there
 }
 
 // memory of requests. The oldest go first when there are too many.
@@ -216,9 +217,9 @@ func (m *memory) settle(k seenKey, a *answer, reply peer.Message, err error) {
 	a.reply, a.err = reply, err
 	if r := new(peer.Refusal); errors.As(err, &r) && r.MayPass() {
 		a.forgotten = true
-		if m.byKey[k] == a {
-			delete(m.byKey, k)
-		}
+	}
+	if (a.forgotten || a.crowded) && m.byKey[k] == a {
+		delete(m.byKey, k)
 	}
 	close(a.done)
 }
@@ -232,8 +233,11 @@ func (m *memory) trim() {
 		if ok && len(m.order) < maxSeen && (a.until.After(now) || !closed(a.done)) {
 			return
 		}
-		if ok && closed(a.done) {
+		switch {
+		case ok && closed(a.done):
 			delete(m.byKey, k)
+		case ok:
+			a.crowded = true
 		}
 		m.order = m.order[1:]
 	}

@@ -142,8 +142,11 @@ func (b *Book) add(o peer.Offer, own bool, now time.Time) error {
 // compile checks what an offer says about itself. Constraints that cannot be
 // read are no error of an own offer: it never matches.
 func compile(o peer.Offer, own bool) (*entry, error) {
-	if _, err := identity.ParseNodeID(string(o.Provider)); err != nil {
+	switch id, err := identity.ParseNodeID(string(o.Provider)); {
+	case err != nil:
 		return nil, market.Errorf(market.ErrBadText, "offer [%s]: %s", o.ID, err)
+	case id != o.Provider:
+		return nil, market.Errorf(market.ErrBadText, "offer [%s]: node id %q: want it in lower case", o.ID, o.Provider)
 	}
 	if err := market.CheckTexts(o.Properties, o.Constraints); err != nil {
 		return nil, err

@@ -323,3 +323,19 @@ func TestGetIsBounded(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A demand does not match offers of its own identity; those of another identity
+// of the same node it does.
+func TestTwoIdentitiesOfANodeMayDeal(t *testing.T) {
+	t.Parallel()
+	b := New(Options{})
+	mine, its := offer(1, me, good, "()"), offer(2, other, good, "()")
+	if err := errors.Join(b.AddOwn(mine), b.AddOwn(its)); err != nil {
+		t.Fatal(err)
+	}
+	c := b.Open("{}", "()", me)
+	defer c.Close()
+	if got := ids(c.Take(10, nil)); !slices.Equal(got, []string{its.ID}) {
+		t.Errorf("%q", got)
+	}
+}

@@ -115,3 +115,16 @@ func TestAFullBookIsSweptNowAndThen(t *testing.T) {
 		}
 	})
 }
+
+// An id has one spelling: another one breaks nothing.
+func TestAProviderHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	b := offerbook.New(offerbook.Options{})
+	o := ofSize(identity.NodeID("0x"+strings.Repeat("a", 40)), 10)
+	for _, id := range []string{"0X" + strings.Repeat("a", 40), "0x" + strings.Repeat("A", 40), "", "0x", strings.Repeat("a", 40)} {
+		o.Provider = identity.NodeID(id)
+		if err := b.Add(o); !errors.Is(err, market.ErrBadText) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}

@@ -37,7 +37,7 @@ func (s *Server) Append(in streams.Streams_AppendServer) error {
 	}
 	o := first.GetOptions()
 	w := es.Write{Stream: es.Stream(o.GetStreamIdentifier().GetStreamName()), Expected: expectedOf(o)}
-	for {
+	for size := 0; ; {
 		m, err := in.Recv()
 		if errors.Is(err, io.EOF) {
 			break
@@ -50,9 +50,10 @@ func (s *Server) Append(in streams.Streams_AppendServer) error {
 			hearOut(in)
 			return err
 		}
-		if w.Events = append(w.Events, e); len(w.Events) > es.MaxAppendEvents {
+		w.Events = append(w.Events, e)
+		if err := who.room(w.Stream, len(w.Events), &size, e); err != nil {
 			hearOut(in)
-			return appendProblem(in.Context(), fmt.Errorf("more than %d events in one append: %w", es.MaxAppendEvents, es.ErrTooLarge))
+			return appendProblem(in.Context(), err)
 		}
 	}
 	r, err := s.write(in.Context(), who, w)
@@ -73,6 +74,22 @@ func (s *Server) Append(in streams.Streams_AppendServer) error {
 		success.CurrentRevisionOption = &streams.AppendResp_Success_CurrentRevision{CurrentRevision: uint64(r.Heads[0])}
 	}
 	return in.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_Success_{Success: success}})
+}
+
+// room refuses an append as soon as it is too large, since all of it is held
+// until its end. size is what the events before weigh.
+func (a *author) room(stream es.Stream, events int, size *int, e es.NewEvent) error {
+	if events > es.MaxAppendEvents {
+		return fmt.Errorf("more than %d events in one append: %w", es.MaxAppendEvents, es.ErrTooLarge)
+	}
+	most := es.MaxAppendBytes
+	if a != nil {
+		most = maxOperatorAppend
+	}
+	if *size += len(e.Data) + len(e.Meta); *size > most {
+		return &tooMuch{most, fmt.Sprintf("an append to %s has more than the %d bytes that this door takes at once", stream, most)}
+	}
+	return nil
 }
 
 // hearOut lets a client finish what it says: the Go client takes an early

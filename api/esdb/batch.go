@@ -52,8 +52,9 @@ func (s *Server) BatchAppend(in streams.Streams_BatchAppendServer) error {
 			if err != nil {
 				return err
 			}
-			if b.events = append(b.events, e); len(b.events) > es.MaxAppendEvents {
-				return status.Errorf(codes.InvalidArgument, "more than %d events in one append", es.MaxAppendEvents)
+			b.events = append(b.events, e)
+			if err := who.room(es.Stream(b.options.GetStreamIdentifier().GetStreamName()), len(b.events), &b.size, e); err != nil {
+				return appendProblem(in.Context(), err)
 			}
 		}
 		if !m.GetIsFinal() {
@@ -72,6 +73,7 @@ func (s *Server) BatchAppend(in streams.Streams_BatchAppendServer) error {
 type batch struct {
 	options *streams.BatchAppendReq_Options
 	events  []es.NewEvent
+	size    int // bytes of them
 }
 
 func (b *batch) expected() es.Revision {

@@ -95,21 +95,24 @@ func TestThePastIsForKeys(t *testing.T) {
 }
 
 // longMe is a key with a long name, so that an answer about it is long.
-type longMe struct{ Keys }
+type longMe struct {
+	Keys
+	name string
+}
 
-func (longMe) Find(string) (Key, bool) {
-	return Key{ID: "k", Name: strings.Repeat("x", 64<<20), Identity: "0xa", Role: identity.RoleManager}, true
+func (l longMe) Find(string) (Key, bool) {
+	return Key{ID: "k", Name: l.name, Identity: "0xa", Role: identity.RoleManager}, true
 }
 
 func impatient(t *testing.T, idle time.Duration) string {
 	t.Helper()
-	deps := Deps{Keys: longMe{someKeys}, Log: &es.Log{Store: memory.New(), Codec: eventschemas.New()}, Files: gsb.New(nil), Net: testNet{}}
+	deps := Deps{Keys: longMe{someKeys, strings.Repeat("x", 64<<20)}, Log: &es.Log{Store: memory.New(), Codec: eventschemas.New()}, Files: gsb.New(nil), Net: testNet{}}
 	srv := httptest.NewServer(New(Config{BodyIdle: idle, WriteStall: 300 * time.Millisecond}, deps))
 	t.Cleanup(srv.Close)
 	return strings.TrimPrefix(srv.URL, "http://")
 }
 
-func dialed(t *testing.T, addr, text string) net.Conn {
+func dialled(t *testing.T, addr, text string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -133,7 +136,7 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 		if !strings.Contains(head, "HTTP/") {
 			head += " HTTP/1.1"
 		}
-		c := dialed(t, addr, head+"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+		c := dialled(t, addr, head+"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := io.Copy(io.Discard, c); err != nil {
 			var late net.Error
@@ -147,9 +150,9 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 // One that comes slowly, but comes, is read.
 func TestASlowBodyIsRead(t *testing.T) {
 	t.Parallel()
-	c := dialed(t, impatient(t, 1500*time.Millisecond), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 12\r\n\r\n")
-	for range 12 {
-		time.Sleep(150 * time.Millisecond)
+	c := dialled(t, impatient(t, 3*time.Second), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 8\r\n\r\n")
+	for range 8 {
+		time.Sleep(400 * time.Millisecond)
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +168,7 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 	t.Parallel()
 	addr := impatient(t, 300*time.Millisecond)
 	const ask = "GET /me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer alice\r\n\r\n"
-	c := dialed(t, addr, ask)
+	c := dialled(t, addr, ask)
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err != nil { // it begins
 		t.Fatal(err)
@@ -174,7 +177,7 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 	if n, _ := io.Copy(io.Discard, c); n == 0 || n >= 64<<20 {
 		t.Errorf("%d bytes came after a pause", n)
 	}
-	c = dialed(t, addr, ask)
+	c = dialled(t, addr, ask)
 	if n, err := io.Copy(io.Discard, c); err != nil || n < 64<<20 {
 		t.Errorf("who reads gets %d bytes, %v", n, err)
 	}

@@ -89,6 +89,7 @@ type server struct {
 	tries   *turns // of requests with the same Idempotency-Key
 	feeds   *feeds
 	moments *momentTurns
+	watches *watches
 }
 
 // New makes the handler of all routes. Serve it with [HTTPServer].
@@ -101,12 +102,12 @@ func New(cfg Config, deps Deps) http.Handler {
 	}
 	cfg.BodyIdle, cfg.WriteStall = cmp.Or(cfg.BodyIdle, bodyIdle), cmp.Or(cfg.WriteStall, writeStall)
 	cfg.Feeds = cfg.Feeds.orUsual()
-	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}, moments: &momentTurns{perKey: cfg.Moments}}
+	s := &server{Config: cfg, Deps: deps, guard: newGuard(), tally: newTally(deps.Log), tries: newTurns(), feeds: &feeds{}, moments: &momentTurns{perKey: cfg.Moments}, watches: newWatches(deps.Keys)}
 	inner := s.travelled(s.router())
 	if s.Moment != nil {
 		inner = s.still(s.router())
 	}
-	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(inner)))))
+	return s.logged(s.headers(s.crossOrigin(s.authenticated(s.counted(s.revocable(inner))))))
 }
 
 // router finds the handler of a request.

@@ -44,6 +44,7 @@ type Inbound struct {
 
 	once    sync.Once
 	scripts effects.Pace // bytes, per activity
+	samples effects.Pace // per activity
 }
 
 const longestWait = 5 * time.Minute
@@ -53,11 +54,20 @@ const longestWait = 5 * time.Minute
 const (
 	scriptRate, scriptBurst = 32 << 10, 8 << 20 // bytes, of one activity
 	commandWeight           = 1 << 10
+	// A sample is written down by the exe-unit, for good.
+	samplesPerSecond, sampleBurst = 1, 10
 )
+
+func (in *Inbound) limit() {
+	in.once.Do(func() {
+		in.scripts.Rate, in.scripts.Burst = scriptRate, scriptBurst
+		in.samples.Rate, in.samples.Burst = samplesPerSecond, sampleBurst
+	})
+}
 
 // paced refuses scripts that come faster than any work needs them.
 func (in *Inbound) paced(activityID, script string, commands int) error {
-	in.once.Do(func() { in.scripts.Rate, in.scripts.Burst = scriptRate, scriptBurst })
+	in.limit()
 	if wait := in.scripts.Take(activityID, float64(len(script)+commandWeight*(1+commands))); wait > 0 {
 		return effects.Busy(wait, "too many scripts of this activity")
 	}
@@ -213,7 +223,8 @@ func (in *Inbound) usage(ctx context.Context, from peer.Caller, m peer.GetActivi
 	if _, err := in.mine(ctx, from, m.ActivityID); err != nil {
 		return nil, err
 	}
-	if conn, err := in.conn(ctx, m.ActivityID); err == nil {
+	in.limit()
+	if conn, err := in.conn(ctx, m.ActivityID); err == nil && in.samples.Take(m.ActivityID, 1) == 0 {
 		if e, err := conn.Sample(ctx); err == nil {
 			if b, ok := sampled(e); ok {
 				return peer.ActivityUsage{AtUnix: e.At.Unix(), Vector: b.Vector}, nil
