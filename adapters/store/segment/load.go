@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
 
@@ -110,7 +111,11 @@ func (l *loaded) indexed(s *file, next header) bool {
 			_ = x.close() // it was for reading
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the process ended before it was written
+		l.index.logger.Info("a segment of the log is read again, since it has no index yet", "segment", s.name)
+		return false
+	case err != nil:
 		l.index.logger.Warn("a segment of the log is read again, since its index cannot be used", "segment", s.name, "reason", err)
 		return false
 	}
