@@ -161,6 +161,12 @@ func (r *Registry) Names() []string {
 	return out
 }
 
+// NamesOf are the type names that this build writes facts under which are like
+// that, sorted. It is asked about facts with nothing in them.
+func (r *Registry) NamesOf(like func(fact any) bool) []string {
+	return slices.DeleteFunc(r.Names(), func(name string) bool { return !like(reflect.Zero(r.byName[name].typ).Interface()) })
+}
+
 // upcasts lists how released versions that are no longer written are read.
 var upcasts = []upcast{
 	// The first beacons came without the header of their block.

@@ -1,10 +1,14 @@
 package eventschemas
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
+
+	"github.com/emet-node/emet/domain/es"
 )
 
 // schema describes the JSON of a Go type (JSON Schema 2020-12). Fields that
@@ -73,4 +77,37 @@ func describeStruct(t testing.TB, typ reflect.Type) map[string]any {
 		}
 	}
 	return map[string]any{"type": "object", "properties": props, "required": required, "additionalProperties": false}
+}
+
+// What lies beside the log is found by the facts that name it: a fact with an
+// address of something says so.
+func TestFactsWithBlobsNameThem(t *testing.T) {
+	t.Parallel()
+	r := New()
+	names := r.NamesOf(func(fact any) bool { _, ok := fact.(es.BlobNamer); return ok })
+	if len(names) == 0 {
+		t.Error("no fact names a blob")
+	}
+	for _, name := range r.Names() {
+		golden, schemaFile := files(name)
+		has := bytes.Contains(read(t, schemaFile), []byte(`"blob":`))
+		if has != slices.Contains(names, name) {
+			t.Errorf("%s has a blob: %v; it implements es.BlobNamer: %v", name, has, !has)
+		}
+		if !has {
+			continue
+		}
+		fact, err := r.Decode(name, read(t, golden))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sum := range fact.(es.BlobNamer).Blobs() {
+			if sum == "" || !bytes.Contains(read(t, golden), []byte(sum)) {
+				t.Errorf("%s names %q", name, sum)
+			}
+		}
+		if len(fact.(es.BlobNamer).Blobs()) == 0 {
+			t.Errorf("%s names nothing", name)
+		}
+	}
 }

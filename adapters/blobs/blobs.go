@@ -106,5 +106,5 @@ func (s *Store) Open(sum string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
-	return &checked{File: f, want: sum, sum: sha256.New()}, nil
+	return &checked{file: f, want: sum, sum: sha256.New()}, nil
 }

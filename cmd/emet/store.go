@@ -9,19 +9,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/cmd/emet/node"
-	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/projections"
 )
 
 func newStoreCommand() *cobra.Command {
 	verify := &cobra.Command{
-		Use: "verify", Short: "Check every frame, chain and leaf of the log", Args: cobra.NoArgs,
+		Use: "verify", Short: "Check every frame, chain and leaf of the log, and what lies beside it", Args: cobra.NoArgs,
 		Long: `verify reads the whole log and checks every checksum, chain, leaf, payload and
 position. It changes nothing and needs no lock: beside a running node it checks
 what was there at this moment. Damage is named by file, byte and position, and
-the exit code is 1.`,
+the exit code is 1.
+
+It also reads the blobs, which are long outputs of commands and kept proofs of
+payments: each that a fact names must be there and be what its address says. A
+blob is put right by its file from a backup. Whether those are there that erased
+facts named, or facts sealed with keys that are not here, cannot be known.`,
 		Example: "  emet store verify\n  emet store verify -d ./node --json",
 		RunE:    runVerify,
 	}
@@ -41,110 +44,6 @@ the exit code is 1.`,
 	}
 	return group("store", "Look after the files of the log", "  emet store verify\n  emet store info",
 		verify, rebuild, info, newBackupCommand(), newRestoreCommand(), newRepairCommand(), newReconcileCommand(), newExportCommand(), newCheckpointCommand())
-}
-
-type damage struct {
-	File          string `json:"file"`
-	Offset        int64  `json:"offset"` // bytes
-	FirstPosition uint64 `json:"firstPosition"`
-	LastPosition  uint64 `json:"lastPosition"`
-	What          string `json:"what"`
-}
-
-type verified struct {
-	OK         bool     `json:"ok"`
-	Dir        string   `json:"dir"`
-	Events     uint64   `json:"events"`
-	Segments   int      `json:"segments"`
-	Frames     int      `json:"frames"`
-	Bytes      int64    `json:"bytes"`
-	Root       string   `json:"root"` // of the tree, "" when there is damage
-	Unfinished int64    `json:"unfinishedBytes"`
-	Damage     []damage `json:"damage"`
-	// WrongIndexes are derived files that may be deleted.
-	WrongIndexes []string `json:"wrongIndexes"`
-}
-
-func runVerify(cmd *cobra.Command, _ []string) error {
-	c, err := configOf(cmd, nil)
-	if err != nil {
-		return err
-	}
-	if !node.HasData(c.Dir()) {
-		return explain(fmt.Errorf("%w: %s", node.ErrNoData, c.Dir()))
-	}
-	engine, events, root, err := node.VerifyStore(cmd.Context(), node.Options{Dir: c.Dir(), Store: c.Store()})
-	if err != nil || engine != "segment" {
-		return verifiedWhole(cmd, verified{OK: err == nil, Dir: c.Dir("store"), Events: events, Damage: []damage{}}, root, err)
-	}
-	report, err := segment.Verify(c.Dir("store"))
-	if err != nil {
-		return err
-	}
-	v := verified{
-		OK: len(report.Damage) == 0, Dir: c.Dir("store"), Events: report.Events, Segments: report.Segments, Frames: report.Frames,
-		Bytes: report.Bytes, Unfinished: report.Unfinished, Damage: []damage{}, WrongIndexes: append([]string{}, report.WrongIndexes...),
-	}
-	if v.OK {
-		v.Root = report.Root.String()
-	}
-	for _, d := range report.Damage {
-		v.Damage = append(v.Damage, damage{d.File, d.Offset, uint64(d.FirstPosition), uint64(d.LastPosition), d.What})
-	}
-	if asksJSON(cmd) {
-		err = printJSON(cmd.OutOrStdout(), v)
-	} else {
-		sayVerified(cmd, v, report.Damage)
-	}
-	if err == nil && !v.OK {
-		return exitCode(exitFailed)
-	}
-	return err
-}
-
-// verifiedWhole tells about a log that is not in segments: its engine finds the
-// first event that is not as it was written.
-func verifiedWhole(cmd *cobra.Command, v verified, root es.Hash, err error) error {
-	if err != nil {
-		if !errors.Is(err, es.ErrCorrupt) {
-			return err
-		}
-		v.Damage = append(v.Damage, damage{What: err.Error()})
-	} else {
-		v.Root = root.String()
-	}
-	switch {
-	case asksJSON(cmd):
-		err = printJSON(cmd.OutOrStdout(), v)
-	case err != nil:
-		fmt.Fprintf(cmd.ErrOrStderr(), "damaged: %s\n", printable(err.Error()))
-		err = nil
-	default:
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d events are as they were written\nroot %s\n", v.Dir, v.Events, v.Root)
-	}
-	if err == nil && !v.OK {
-		return exitCode(exitFailed)
-	}
-	return err
-}
-
-func sayVerified(cmd *cobra.Command, v verified, found []segment.Damage) {
-	for _, d := range found {
-		fmt.Fprintf(cmd.ErrOrStderr(), "damaged: %s\n", printable(d.Error()))
-	}
-	if !v.OK {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d places are damaged; emet store repair tells what can be done\n", v.Dir, len(found))
-		return
-	}
-	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d events in %d segments are as they were written\n", v.Dir, v.Events, v.Segments)
-	fmt.Fprintf(w, "root %s\n", v.Root)
-	for _, name := range v.WrongIndexes {
-		fmt.Fprintf(w, "%s does not say what its segment holds; no event is lost, delete it and it is made anew\n", name)
-	}
-	if v.Unfinished > 0 {
-		fmt.Fprintf(w, "%d bytes at the end belong to an append that was never acknowledged; the next start removes them\n", v.Unfinished)
-	}
 }
 
 func runRebuild(cmd *cobra.Command, _ []string) error {

@@ -25,6 +25,12 @@ func (d Decider[C, E, S]) Fold(s S, facts ...E) S {
 // was ours). Exactly one fact whose key is [FinalKey] of the intent answers it.
 type Intent interface{ IsIntent() bool }
 
+// BlobNamer is implemented by facts of which something lies beside the log.
+type BlobNamer interface {
+	// Blobs are its addresses: the SHA-256 of the bytes as stored, in hex.
+	Blobs() []string
+}
+
 // Order is a command for an aggregate, as a saga or an effect gives it.
 type Order struct {
 	Category string

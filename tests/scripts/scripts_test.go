@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"deals": deals, "discord": discord, "flip": flip, "shape": shape, "golden": golden, "freeport": freeport, "exits": exits, "await": await, "examples": examples,
+			"blobs": blobs, "deals": deals, "discord": discord, "flip": flip, "shape": shape, "golden": golden, "freeport": freeport, "exits": exits, "await": await, "examples": examples,
 			"receiver": receiver, "fetch": fetch, "seen": seen, "remember": remember,
 		},
 	})

@@ -178,6 +178,14 @@ const (
 // IsIntent implements es.Intent.
 func (ExecRequested) IsIntent() bool { return true }
 
+// Blobs implements es.BlobNamer.
+func (o CommandOutput) Blobs() []string {
+	if o.Blob == nil {
+		return nil
+	}
+	return []string{o.Blob.SHA256}
+}
+
 func (ExecRequested) batchEvent()    {}
 func (Accepted) batchEvent()         {}
 func (Refused) batchEvent()          {}

@@ -163,6 +163,9 @@ type ProofKept struct {
 	TxHash      string          `json:"txHash"`
 }
 
+// Blobs implements es.BlobNamer.
+func (k ProofKept) Blobs() []string { return []string{k.Blob} }
+
 func (SigningRequested) paymentEvent()  {}
 func (Signed) paymentEvent()            {}
 func (SigningFailed) paymentEvent()     {}

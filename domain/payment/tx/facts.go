@@ -199,6 +199,9 @@ type ProofKept struct {
 	Size        int64  `json:"size"` // bytes
 }
 
+// Blobs implements es.BlobNamer.
+func (k ProofKept) Blobs() []string { return []string{k.Blob} }
+
 func (Planned) txEvent()            {}
 func (SigningRequested) txEvent()   {}
 func (Signed) txEvent()             {}
