@@ -179,6 +179,7 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 	if n := len(written(t, dir, "tx.planned.v1")); n != 0 || m.balance(t) != paid {
 		t.Fatalf("%d transactions, %s of %s", n, m.balance(t), paid)
 	}
+	eventually(t, time.Minute, "the proof of what was paid is kept", func() bool { return len(written(t, dir, "payment.proof_kept.v1")) == 1 })
 	next := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	next.start()
 	next.do(guest("args"))

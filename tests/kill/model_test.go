@@ -83,6 +83,19 @@ func (m *model) settle(a *attempt, o outcome, last int64, at uint64) error {
 	return nil
 }
 
+// newest is the highest commit position that was acknowledged, which is also how
+// many events the log has at least.
+func (m *model) newest() (at uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.all {
+		if a.outcome == acked {
+			at = max(at, a.at)
+		}
+	}
+	return at
+}
+
 // counts says how many appends were acknowledged and refused, and how many
 // lost an answer, and of those, how many were there all the same.
 func (m *model) counts() (yes, no, lost, survived int) {

@@ -61,11 +61,7 @@ func (n *lived) damaged(origin string) {
 	if err := private(n.dir); err != nil {
 		n.t.Fatal(err)
 	}
-	segments, err := filepath.Glob(filepath.Join(n.dir, "store", "seg", "*.elog"))
-	if err != nil || len(segments) < 2 {
-		n.t.Fatalf("segments %v: %v", segments, err)
-	}
-	f, err := os.OpenFile(segments[0], os.O_RDWR, 0)
+	f, err := os.OpenFile(n.segments()[0], os.O_RDWR, 0)
 	if err != nil {
 		n.t.Fatal(err)
 	}

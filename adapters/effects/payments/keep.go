@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 )
@@ -30,8 +31,9 @@ type ProofKeeper struct {
 	// same proof has the same address.
 	Put func(onchain.Inclusion) (blob string, size int64, err error)
 	// Sent and Received list the transactions and the payments that are final
-	// and whose proof is not kept, oldest first.
-	Sent, Received func(context.Context) ([]string, error)
+	// and whose proof is not kept, oldest first. Adopted lists the orders with
+	// transfers that the log had lost and learned from the chain; nil = none.
+	Sent, Received, Adopted func(context.Context) ([]string, error)
 	// Every is the time between looks, and between two proofs that are made up
 	// for; 0 = one second.
 	Every time.Duration
@@ -61,6 +63,9 @@ func (k *ProofKeeper) Run(ctx context.Context) error {
 	lists := []*proofs{
 		{ProofKeeper: k, fact: "tx.finalised.v1", open: k.Sent, keep: k.keepSent},
 		{ProofKeeper: k, fact: "payment.finalised.v1", open: k.Received, keep: k.keepReceived},
+	}
+	if k.Adopted != nil {
+		lists = append(lists, &proofs{ProofKeeper: k, fact: "order.transfer_adopted.v1", open: k.Adopted, keep: k.keepAdopted})
 	}
 	failed := make([]error, len(lists))
 	var wg sync.WaitGroup
@@ -233,6 +238,72 @@ func (k *ProofKeeper) keepReceived(ctx context.Context, id string) error {
 	}
 	m = effects.Because(ctx, k.Log.Store, m, es.StreamOf(payment.Category, id), "payment.finalised.v1")
 	_, err = k.Payments.Do(ctx, id, payment.KeepProof{Blob: blob, BlockHash: proof.BlockHash, Size: size}, m)
+	return err
+}
+
+var (
+	errNotSigned = errors.New("the payment that the transfer carries is not signed yet")
+	errNotFinal  = errors.New("the block of the transfer is not final yet")
+)
+
+// keepAdopted keeps the proofs of the transfers which carry intents of an order
+// although this log has not sent them: no transaction here has their proof.
+func (k *ProofKeeper) keepAdopted(ctx context.Context, id string) error {
+	var opened order.Opened
+	intents := make(map[string]order.IntentRecorded)
+	var failed []error
+	for r, err := range k.Log.ReadStream(ctx, es.StreamOf(order.Category, id), 0) {
+		if err != nil {
+			return err
+		}
+		switch e := r.Data.(type) {
+		case order.Opened:
+			opened = e
+		case order.IntentRecorded:
+			intents[e.IntentID] = e
+		case order.TransferAdopted:
+			failed = append(failed, k.keepTransfer(ctx, r.ID, opened, intents[e.IntentID].PaymentID, e.TxHash))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// keepTransfer keeps the proof of a transfer in the stream of the payment that
+// rests on it.
+func (k *ProofKeeper) keepTransfer(ctx context.Context, cause es.ID, o order.Opened, paymentID, txHash string) error {
+	id := payment.SentID(paymentID)
+	s, _, err := k.Payments.Load(ctx, id)
+	switch {
+	case err != nil || s.Kept.TxHash == txHash:
+		return err
+	case s.ID == "":
+		return errNotSigned
+	}
+	hash, err := onchain.ParseHash(txHash)
+	if err != nil {
+		return err
+	}
+	chain, err := k.Chains.Chain(o.ChainID)
+	if err != nil {
+		return err
+	}
+	r, err := chain.Receipt(ctx, hash)
+	if err != nil || r == nil {
+		return errors.Join(err, errNoProof)
+	}
+	block := r.BlockHash.String()
+	where, err := blockAt(ctx, chain, r.BlockNumber, block)
+	if err != nil || where != stays {
+		return errors.Join(err, errNotFinal)
+	}
+	blob, size, err := k.fetch(ctx, o.ChainID, txHash, block)
+	if err != nil {
+		return err
+	}
+	m := es.Meta{
+		Key: id + "/proof/" + txHash, Correlation: paymentID, CausationID: cause, Actor: es.ActorChain, Identity: string(o.PayerID), Grade: es.GradeChainFinal,
+	}
+	_, err = k.Payments.Do(ctx, id, payment.KeepProof{Blob: blob, BlockHash: block, BlockNumber: r.BlockNumber, Size: size, TxHash: txHash}, m)
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 	"github.com/emet-node/emet/eventschemas"
@@ -89,6 +90,9 @@ func newArchive(t *testing.T, answer func(n int) (*onchain.Inclusion, error)) *a
 		},
 		Inclusion: a.ask, Put: a.put, Sent: a.open("tx-", "tx.finalised.v1", "tx.proof_kept.v1"),
 		Received: a.open("payment-P-", "payment.finalised.v1", "payment.proof_kept.v1"),
+		Adopted: func(ctx context.Context) ([]string, error) {
+			return effects.OpenStreams(ctx, l.Store, "order-", []string{"order.transfer_adopted.v1"}, nil)
+		},
 	}
 	return a
 }
@@ -321,4 +325,95 @@ func TestProofsOfLongAgoThatCannotBeHadAreInNobodysWay(t *testing.T) {
 			t.Errorf("%d asks", a.asks)
 		}
 	})
+}
+
+// A transfer that the log had lost has no transaction here: its proof is kept
+// with the payment that rests on it, when that is signed and the block is final.
+func TestTheProofOfATransferThatWasLostIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArchive(t, func(int) (*onchain.Inclusion, error) { return whole, nil })
+		c := &settling{final: 8}
+		a.k.Chains = only{c: c}
+		orders := es.NewAggregate(a.l, order.Category, order.Rules)
+		intent, one := strings.Repeat("7", 64), money.MustParse("1")
+		do(a, orders, "o", []order.Command{
+			order.Open{
+				ChainID: 560048, OrderID: "o", PayerAddr: paidBy, PayerID: paidBy, Platform: "erc20-hoodi-tglm",
+				Intents: []order.Intent{{ID: intent, PayeeAddr: paidTo, Ranges: []pay.Range{{AgreementID: "a", To: one}}}},
+			},
+			order.Adopt{Block: 9, IntentID: intent, TxHash: hash},
+		}...)
+		a.run(time.Minute)
+		if len(a.kept()) != 0 || a.asks != 0 {
+			t.Fatalf("%d proofs of a payment that is not signed, %d asks", len(a.kept()), a.asks)
+		}
+		do(a, a.k.Payments, payment.SentID(intent[:32]), []payment.Command{payment.RequestSigning{
+			PayeeAddr: paidTo, PayeeID: paidTo, PayerAddr: paidBy, PayerID: paidBy, PaymentID: intent[:32], Platform: "erc20-hoodi-tglm",
+			Shares: []pay.Share{{AgreementID: "a", Amount: one}}, Timestamp: time.Now(), TxHash: hash,
+		}}...)
+		a.run(time.Minute)
+		if len(a.kept()) != 0 || a.asks != 0 {
+			t.Fatalf("%d proofs of a block that may go, %d asks", len(a.kept()), a.asks)
+		}
+		time.AfterFunc(time.Minute, func() { c.settle(9) })
+		a.run(time.Hour)
+		a.run(time.Hour)
+		kept := a.kept()
+		if len(kept) != 1 || a.asks != 1 {
+			t.Fatalf("%d are kept after %d asks", len(kept), a.asks)
+		}
+		got, m := kept[0].Data.(payment.ProofKept), kept[0].Info
+		if got.Side != identity.Requestor || got.TxHash != hash || got.BlockHash != block || got.BlockNumber != 9 || got.Size != 7 || got.PayeeID != paidTo {
+			t.Errorf("%+v", got)
+		}
+		if cause, ok := causeOf(a, m.CausationID); !ok || cause.Type != "order.transfer_adopted.v1" || m.Actor != es.ActorChain || m.Grade != es.GradeChainFinal {
+			t.Errorf("it follows from %s: %+v", cause.Type, m)
+		}
+	})
+}
+
+// settling is a chain with one transaction, in block 9.
+type settling struct {
+	onchain.Chain
+	mu    sync.Mutex
+	final uint64
+}
+
+func (c *settling) settle(n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.final = n
+}
+
+func (c *settling) at9() onchain.Head {
+	return onchain.Head{Hash: onchain.Keccak256(header), Number: 9}
+}
+
+// only are the chains of a node that knows one.
+type only struct {
+	payments.Chains
+	c onchain.Chain
+}
+
+func (o only) Chain(uint64) (onchain.Chain, error) { return o.c, nil }
+
+func (c *settling) Finalised(context.Context) (onchain.Head, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return onchain.Head{Number: c.final}, nil
+}
+
+func (c *settling) Block(_ context.Context, n uint64) (*onchain.Head, error) {
+	if at := c.at9(); n == at.Number {
+		return &at, nil
+	}
+	return nil, nil
+}
+
+func (c *settling) Receipt(_ context.Context, tx onchain.Hash) (*onchain.Receipt, error) {
+	if tx.String() != hash {
+		return nil, nil
+	}
+	return &onchain.Receipt{BlockHash: c.at9().Hash, BlockNumber: 9, Succeeded: true, TxHash: tx}, nil
 }

@@ -112,6 +112,11 @@ func receivedUnproved(ctx context.Context, s es.Store) ([]string, error) {
 	return effects.OpenStreams(ctx, s, "payment-P-", []string{"payment.finalised.v1"}, []string{"payment.proof_kept.v1"})
 }
 
+// adopted are orders with transfers that the log had lost.
+func adopted(ctx context.Context, s es.Store) ([]string, error) {
+	return effects.OpenStreams(ctx, s, "order-", []string{"order.transfer_adopted.v1"}, nil)
+}
+
 // putProof keeps a proof of what everybody can read on a chain: unlike what
 // others sent, it is not sealed.
 func (n *Node) putProof(i onchain.Inclusion) (blob string, size int64, err error) {

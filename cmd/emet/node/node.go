@@ -331,6 +331,7 @@ func (n *Node) Run(ctx context.Context) error {
 		Effects: n.money, Inclusion: n.chains.inclusion, Put: n.putProof, Every: n.look(),
 		Sent:     func(ctx context.Context) ([]string, error) { return sentUnproved(ctx, n.Store) },
 		Received: func(ctx context.Context) ([]string, error) { return receivedUnproved(ctx, n.Store) },
+		Adopted:  func(ctx context.Context) ([]string, error) { return adopted(ctx, n.Store) },
 	}).Run)
 	run("provider", n.openForBusiness)
 	run("delegations", n.presentAgain)

@@ -78,10 +78,17 @@ type Reverse struct{ Why string }
 // KeepProof says where the proof of the transfer of a final payment lies. It is
 // silence when the payment is not final, and when one is kept already; a proof
 // for another block is [ErrOtherBlock].
+//
+// At the payer, whose transactions have streams with proofs of their own, it is
+// for a transfer that this log has not sent: BlockNumber and TxHash say which
+// one, and that it is final is the word of who asked the chain. It is silence
+// when the payment is not about that transfer.
 type KeepProof struct {
-	Blob      string
-	BlockHash string
-	Size      int64
+	Blob        string
+	BlockHash   string
+	BlockNumber uint64
+	Size        int64
+	TxHash      string
 }
 
 func (RequestSigning) paymentCommand()  {}

@@ -197,3 +197,20 @@ func TestAProofIsSignedAndDeliveredOnce(t *testing.T) {
 		t.Fatalf("%+v", s.State())
 	}
 }
+
+func TestThePayerKeepsTheProofOfATransferThatAnotherCopyOfItSent(t *testing.T) {
+	t.Parallel()
+	s := story.After(t, request)
+	keep := payment.KeepProof{Blob: "ab", BlockHash: "b1", BlockNumber: 9, Size: 7, TxHash: request.TxHash}
+	other := keep
+	other.TxHash = "0xother"
+	s.When(other).Then(t)
+	s.When(keep).Then(t, payment.ProofKept{
+		Blob: "ab", BlockHash: "b1", BlockNumber: 9, PayeeID: payee, PaymentID: request.PaymentID, Side: identity.Requestor, Size: 7, TxHash: request.TxHash,
+	})
+	kept := s.After(t, keep)
+	kept.When(keep).Then(t)
+	if k := kept.State(); k.Kept.TxHash != request.TxHash || k.Claim.Kept.Blob != "" {
+		t.Fatalf("%+v", k)
+	}
+}

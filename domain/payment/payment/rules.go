@@ -38,6 +38,7 @@ type State struct {
 	Side  identity.Side
 	Sent  map[identity.NodeID]Sent // at the payer, by payee
 	Claim Received                 // at the payee
+	Kept  ProofKept                // at the payer, of the last transfer; Blob "" = none
 }
 
 // Sent is the proof for one payee, at the payer.
@@ -114,7 +115,11 @@ func evolve(s State, e Event) State {
 	case Reversed:
 		s.Claim.Phase, s.Claim.Why = PhaseReversed, e.Why
 	case ProofKept:
-		s.Claim.Kept = e
+		if e.Side == identity.Requestor {
+			s.Kept = e
+		} else {
+			s.Claim.Kept = e
+		}
 	}
 	return s
 }
@@ -304,7 +309,23 @@ func logSum(logs []LogShare) money.Amount {
 	return sum
 }
 
+// keepSent keeps the proof of a transfer that a payment of this node rests on.
+func keepSent(s State, c KeepProof) ([]Event, error) {
+	for _, payee := range slices.Sorted(maps.Keys(s.Sent)) {
+		if s.Sent[payee].Request.TxHash != c.TxHash || s.Kept.TxHash == c.TxHash {
+			continue
+		}
+		return []Event{ProofKept{
+			Blob: c.Blob, BlockHash: c.BlockHash, BlockNumber: c.BlockNumber, PayeeID: payee, PaymentID: s.ID, Side: s.Side, Size: c.Size, TxHash: c.TxHash,
+		}}, nil
+	}
+	return nil, nil
+}
+
 func keepProof(s State, c KeepProof) ([]Event, error) {
+	if s.Side == identity.Requestor {
+		return keepSent(s, c)
+	}
 	proof := s.Claim.Proof
 	switch {
 	case s.Claim.Phase != PhaseFinalised || s.Claim.Kept.Blob != "":
