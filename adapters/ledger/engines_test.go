@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"context"
 	"crypto/rand"
 	"database/sql"
 	"errors"
@@ -12,7 +11,7 @@ import (
 	"github.com/emet-node/emet/adapters/store/kurrent"
 	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
 	"github.com/emet-node/emet/adapters/store/sqlite"
-	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/api/esdb/esdbtest"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/ledger"
 	"github.com/emet-node/emet/eventschemas"
@@ -37,22 +36,11 @@ func onSQLite(t testing.TB, dir string) *home {
 
 func onServer(t testing.TB) engine {
 	t.Helper()
-	d, err := esdb.New(esdb.Options{Store: kurrenttest.New(), Writable: true, Open: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := esdb.Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Serve(ctx, l) }()
-	t.Cleanup(func() { cancel(); <-done })
+	addr := esdbtest.Serve(t, kurrenttest.New())
 	var id [16]byte
 	_, _ = rand.Read(id[:])
 	return func(t testing.TB, dir string) *home {
-		s, err := kurrent.Open(t.Context(), kurrent.Options{URL: "kurrent://" + l.Addr().String() + "?tls=false", LogID: id})
+		s, err := kurrent.Open(t.Context(), kurrent.Options{URL: "kurrent://" + addr + "?tls=false", LogID: id})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -150,48 +150,21 @@ func askThePast(ctx context.Context, b *bench, l *node.Ledger, deals int) error 
 		return err
 	}
 	defer stop()
-	chance := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a bench wants the same every time
-	ask := func(asOf string) (time.Duration, error) {
-		n := chance.IntN(deals)
-		_, budget := storytest.DemandOf(n)
-		paths := []string{
-			"/payment-api/v1/invoices?maxItems=20", "/payment-api/v1/invoices/" + storytest.Numbered(n).Invoice, "/payment-api/v1/allocations/" + budget,
-			"/market-api/v1/agreements/" + storytest.AgreementOf(n), "/activity-api/v1/activity?agreementId=" + storytest.AgreementOf(n), "/payment-api/v1/payments?timeout=0&maxEvents=20",
-		}
-		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1"+paths[chance.IntN(len(paths))], nil)
-		r.Header.Set("Authorization", "Bearer bench")
-		if asOf != "" {
-			r.Header.Set("Emet-As-Of", asOf)
-		}
-		w := httptest.NewRecorder()
-		begun := time.Now()
-		h.ServeHTTP(w, r)
-		if w.Code >= http.StatusInternalServerError || w.Code == http.StatusBadRequest {
-			return 0, fmt.Errorf("%s as of %q: %d %s", r.URL.Path, asOf, w.Code, w.Body)
-		}
-		return time.Since(begun), nil
+	a := asker{ctx: ctx, rest: h, chance: rand.New(rand.NewPCG(1, 2)), deals: deals} //nolint:gosec // a bench wants the same every time
+	now, err := a.ask(nil, "", travelMoments*travelAsks)
+	if err != nil {
+		return err
 	}
-	var now, then, first []time.Duration // first: until all three databases of a moment are open
-	for range travelMoments * travelAsks {
-		d, err := ask("")
-		if err != nil {
-			return err
-		}
-		now = append(now, d)
-	}
+	var then, first []time.Duration // first: until all three databases of a moment are open
 	for range travelMoments {
-		asOf := fmt.Sprint(chance.Uint64N(uint64(head)))
-		opening, err := open(ctx, h, asOf)
+		asOf := fmt.Sprint(a.chance.Uint64N(uint64(head)))
+		opening, err := a.open(asOf)
 		if err != nil {
 			return err
 		}
 		first = append(first, opening)
-		for range travelAsks {
-			d, err := ask(asOf)
-			if err != nil {
-				return err
-			}
-			then = append(then, d)
+		if then, err = a.ask(then, asOf, travelAsks); err != nil {
+			return err
 		}
 	}
 	present, past := ms(quantile(now, 0.99)), ms(quantile(then, 0.99))
@@ -202,18 +175,51 @@ func askThePast(ctx context.Context, b *bench, l *node.Ledger, deals int) error 
 	return nil
 }
 
+// asker asks REST, "" as of now.
+type asker struct {
+	ctx    context.Context
+	rest   http.Handler
+	chance *rand.Rand
+	deals  int
+}
+
+// ask asks n questions about deals, and adds how long each took.
+func (a asker) ask(took []time.Duration, asOf string, n int) ([]time.Duration, error) {
+	for range n {
+		deal := a.chance.IntN(a.deals)
+		_, budget := storytest.DemandOf(deal)
+		paths := []string{
+			"/payment-api/v1/invoices?maxItems=20", "/payment-api/v1/invoices/" + storytest.Numbered(deal).Invoice, "/payment-api/v1/allocations/" + budget,
+			"/market-api/v1/agreements/" + storytest.AgreementOf(deal), "/activity-api/v1/activity?agreementId=" + storytest.AgreementOf(deal), "/payment-api/v1/payments?timeout=0&maxEvents=20",
+		}
+		path := paths[a.chance.IntN(len(paths))]
+		begun := time.Now()
+		if w := a.get(path, asOf); w.Code >= http.StatusInternalServerError || w.Code == http.StatusBadRequest {
+			return nil, fmt.Errorf("%s as of %q: %d %s", path, asOf, w.Code, w.Body)
+		}
+		took = append(took, time.Since(begun))
+	}
+	return took, nil
+}
+
 // open asks a list of each database as of a moment, which opens it.
-func open(ctx context.Context, h http.Handler, asOf string) (time.Duration, error) {
+func (a asker) open(asOf string) (time.Duration, error) {
 	begun := time.Now()
 	for _, path := range []string{"/market-api/v1/agreements?state=Cancelled", "/activity-api/v1/activity?agreementId=none", "/payment-api/v1/invoices?maxItems=1"} {
-		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1"+path, nil)
-		r.Header.Set("Authorization", "Bearer bench")
-		r.Header.Set("Emet-As-Of", asOf)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != http.StatusOK {
+		if w := a.get(path, asOf); w.Code != http.StatusOK {
 			return 0, fmt.Errorf("%s as of %s: %d %s", path, asOf, w.Code, w.Body)
 		}
 	}
 	return time.Since(begun), nil
+}
+
+func (a asker) get(path, asOf string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(a.ctx, http.MethodGet, "http://127.0.0.1"+path, nil)
+	r.Header.Set("Authorization", "Bearer bench")
+	if asOf != "" {
+		r.Header.Set("Emet-As-Of", asOf)
+	}
+	w := httptest.NewRecorder()
+	a.rest.ServeHTTP(w, r)
+	return w
 }

@@ -166,56 +166,69 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "emet")
 }
 
+// settingRules say of settings what their values must be: fails returns what is wrong
+// with one, "" if nothing is.
+var settingRules = []struct {
+	keys  []string
+	fails func(c *Config, key string) string
+}{
+	{[]string{
+		"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
+		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement", "webhook.give-up",
+	}, mustBe("a duration such as 90s, 5m or 1h", func(v string) bool { _, err := parseDuration(v); return v == "" || err == nil })},
+	{
+		[]string{"rest.allow-any-origin", "provider.enabled", "provider.allow-loopback", "payment.skip-validation", "grpc.tls"},
+		mustBe("true or false", func(v string) bool { _, err := parseBool(v); return err == nil }),
+	},
+	{
+		[]string{"store.segment-mib", "market.max-agreements"},
+		mustBe("a whole number from 1 up", func(v string) bool { n, err := parseCount(v); return err == nil && n >= 1 }),
+	},
+	{[]string{"rest.allow-origin"}, func(c *Config, key string) string {
+		if slices.Contains(c.List(key), "*") && !c.Bool("rest.allow-any-origin") {
+			return "* lets every web page that is open on this machine call the node; if that is meant, set rest.allow-any-origin to true"
+		}
+		return ""
+	}},
+	{[]string{"webhook.allow"}, func(c *Config, key string) string { _, err := prefixes(c.List(key)); return reason(err) }},
+	{[]string{"store.engine"}, func(c *Config, _ string) string { return reason(node.ParseStore(c.Store())) }},
+	{[]string{"grpc.listen"}, mustBe("an address such as 127.0.0.1:2113", func(v string) bool {
+		_, _, err := net.SplitHostPort(v)
+		return v == "" || err == nil
+	})},
+	{[]string{"rest.listen"}, func(c *Config, _ string) string { _, err := c.ListenAddr(); return reason(err) }},
+	{[]string{"log.level"}, mustBe("debug, info, warn or error", func(v string) bool {
+		return slices.Contains([]string{"debug", "info", "warn", "error"}, v)
+	})},
+	{[]string{"log.format"}, mustBe("text or json", func(v string) bool { return v == "text" || v == "json" })},
+}
+
+func mustBe(what string, good func(v string) bool) func(c *Config, key string) string {
+	return func(c *Config, key string) string {
+		if good(c.String(key)) {
+			return ""
+		}
+		return "want " + what
+	}
+}
+
+// reason is what an error says, "" for none.
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // Validate reports every value that cannot be used.
 func (c *Config) Validate() error {
 	var errs []error
-	bad := func(key, why string) {
-		errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, shown(key, c.String(key)), c.source[key], why))
-	}
-	for _, key := range []string{
-		"market.ttl", "activity.unresponsive", "activity.provider-lost", "activity.wall-clock", "activity.orphan-after", "payment.cycle",
-		"provider.debit-note-interval", "provider.payment-timeout", "provider.idle-agreement", "webhook.give-up",
-	} {
-		if v := c.String(key); v != "" {
-			if _, err := parseDuration(v); err != nil {
-				bad(key, "want a duration such as 90s, 5m or 1h")
+	for _, r := range settingRules {
+		for _, key := range r.keys {
+			if why := r.fails(c, key); why != "" {
+				errs = append(errs, fmt.Errorf("%s = %q (from %s): %s", key, shown(key, c.String(key)), c.source[key], why))
 			}
 		}
-	}
-	for _, key := range []string{"rest.allow-any-origin", "provider.enabled", "provider.allow-loopback", "payment.skip-validation", "grpc.tls"} {
-		if _, err := parseBool(c.String(key)); err != nil {
-			bad(key, "want true or false")
-		}
-	}
-	for _, key := range []string{"store.segment-mib", "market.max-agreements"} {
-		if n, err := parseCount(c.String(key)); err != nil || n < 1 {
-			bad(key, "want a whole number from 1 up")
-		}
-	}
-	if slices.Contains(c.List("rest.allow-origin"), "*") && !c.Bool("rest.allow-any-origin") {
-		bad("rest.allow-origin", "* lets every web page that is open on this machine call the node; if that is meant, set rest.allow-any-origin to true")
-	}
-	if _, err := prefixes(c.List("webhook.allow")); err != nil {
-		bad("webhook.allow", err.Error())
-	}
-	if err := node.ParseStore(c.Store()); err != nil {
-		bad("store.engine", err.Error())
-	}
-	if v := c.String("grpc.listen"); v != "" {
-		if _, _, err := net.SplitHostPort(v); err != nil {
-			bad("grpc.listen", "want an address such as 127.0.0.1:2113")
-		}
-	}
-	if _, err := c.ListenAddr(); err != nil {
-		bad("rest.listen", err.Error())
-	}
-	switch c.String("log.level") {
-	case "debug", "info", "warn", "error":
-	default:
-		bad("log.level", "want debug, info, warn or error")
-	}
-	if f := c.String("log.format"); f != "text" && f != "json" {
-		bad("log.format", "want text or json")
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,28 @@ func newIDCommand() *cobra.Command {
 		Example: "  emet id show\n  emet id show seller --json",
 		RunE:    reading(runIDShow),
 	}
+	update := &cobra.Command{
+		Use: "update [id|alias]", Short: "Change the alias, or make it the default identity", Args: cobra.MaximumNArgs(1),
+		Example: "  emet id update 0x… --alias seller\n  emet id update seller --default",
+		RunE:    operating(false, runIDUpdate),
+	}
+	update.Flags().String("alias", "", "the new alias, empty for none")
+	update.Flags().Bool("default", false, "make it the default identity")
+	drop := &cobra.Command{
+		Use: "drop <id|alias>", Short: "Give an identity up and erase its key", Args: cobra.ExactArgs(1),
+		Example: "  emet id drop old --yes",
+		RunE:    operating(false, runIDDrop),
+	}
+	drop.Flags().Bool("yes", false, "do not ask")
+	commands := slices.Concat([]*cobra.Command{show}, newIDKeyCommands(), newIDLockCommands(), []*cobra.Command{update, drop})
+	for _, c := range commands {
+		jsonFlag(c)
+	}
+	return group("id", "Identities of this node", "  emet id list\n  emet id create seller", append(commands, list)...)
+}
+
+// newIDKeyCommands are those that let a secret in or out.
+func newIDKeyCommands() []*cobra.Command {
 	create := &cobra.Command{
 		Use: "create [alias]", Short: "Make a new identity", Args: cobra.MaximumNArgs(1),
 		Example: "  emet id create\n  emet id create seller --default\n  emet id create safe --password",
@@ -52,6 +75,10 @@ line would be seen by others, so there is no flag for it.`,
 		RunE:    operating(false, runIDExport),
 	}
 	export.Flags().Bool("plain", false, "print the secret key in hexadecimal")
+	return []*cobra.Command{create, imp, export}
+}
+
+func newIDLockCommands() []*cobra.Command {
 	lock := &cobra.Command{
 		Use: "lock [id|alias]", Short: "Forget the secret of an identity until it is unlocked", Args: cobra.MaximumNArgs(1),
 		Example: "  emet id lock safe",
@@ -70,24 +97,7 @@ line would be seen by others, so there is no flag for it.`,
 			return sayIdentity(cmd)(d.UnlockIdentity(cmd.Context(), at(args, 0), pass))
 		}),
 	}
-	update := &cobra.Command{
-		Use: "update [id|alias]", Short: "Change the alias, or make it the default identity", Args: cobra.MaximumNArgs(1),
-		Example: "  emet id update 0x… --alias seller\n  emet id update seller --default",
-		RunE:    operating(false, runIDUpdate),
-	}
-	update.Flags().String("alias", "", "the new alias, empty for none")
-	update.Flags().Bool("default", false, "make it the default identity")
-	drop := &cobra.Command{
-		Use: "drop <id|alias>", Short: "Give an identity up and erase its key", Args: cobra.ExactArgs(1),
-		Example: "  emet id drop old --yes",
-		RunE:    operating(false, runIDDrop),
-	}
-	drop.Flags().Bool("yes", false, "do not ask")
-	for _, c := range []*cobra.Command{show, create, imp, export, lock, unlock, update, drop} {
-		jsonFlag(c)
-	}
-	return group("id", "Identities of this node", "  emet id list\n  emet id create seller",
-		list, show, create, imp, export, lock, unlock, update, drop)
+	return []*cobra.Command{lock, unlock}
 }
 
 // at is the i-th argument, "" if there is none.

@@ -132,7 +132,7 @@ func explain(err error) error {
 	case err == nil, errors.As(err, &coded):
 		return err
 	case errors.Is(err, node.ErrNoData):
-		return codedError{fmt.Errorf("%w; emet up, emet dev and emet run make it, -d names another directory", err), exitNotFound}
+		return codedError{fmt.Errorf("%w; emet up makes it, -d names the directory of another node, such as demo-out/requestor after emet demo", err), exitNotFound}
 	case errors.Is(err, control.ErrNoDaemon):
 		return codedError{fmt.Errorf("%w; start one with emet up", err), exitNoDaemon}
 	case errors.Is(err, control.ErrNotFound), errors.Is(err, story.ErrUnknown):

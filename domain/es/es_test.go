@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/gowebpki/jcs"
 	"pgregory.net/rapid"
 
 	"github.com/emet-node/emet/adapters/store/memory"
@@ -218,101 +216,6 @@ func TestARefusalLeavesNoTrace(t *testing.T) {
 	}
 }
 
-// move takes from one counter what it gives to another.
-func move(ctx context.Context, l *es.Log, a, b *es.Aggregate[add, added, total], n int, key string) (es.Receipt, error) {
-	return l.Atomically(ctx, meta(key), func(t *es.Tx) error {
-		if _, err := a.In(t, "from", add{N: -n}); err != nil {
-			return err
-		}
-		_, err := b.In(t, "to", add{N: n})
-		return err
-	})
-}
-
-func TestTwoStreamsChangeTogether(t *testing.T) {
-	t.Parallel()
-	l := newLog()
-	a, b := counters(l, "a", 1000), counters(l, "b", 20)
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			if _, err := move(t.Context(), l, a, b, 1, fmt.Sprint(i)); err != nil && !errors.Is(err, errFull) {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	from, _, _ := a.Load(t.Context(), "from")
-	to, _, _ := b.Load(t.Context(), "to")
-	if from.Sum != -20 || to.Sum != 20 {
-		t.Fatalf("%+v %+v", from, to)
-	}
-}
-
-func TestARepeatedCommandOfManyStreamsWritesNothing(t *testing.T) {
-	t.Parallel()
-	l := newLog()
-	a, b := counters(l, "a", 1000), counters(l, "b", 1000)
-	if r, err := move(t.Context(), l, a, b, 3, "k"); err != nil || len(r.Heads) != 2 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	head, _ := l.Store.Head(t.Context())
-	fresh := counters(l, "a", 1000)
-	for _, again := range []*es.Aggregate[add, added, total]{a, fresh} {
-		if r, err := move(t.Context(), l, again, b, 3, "k"); err != nil || len(r.Heads) != 0 {
-			t.Fatalf("%+v, %v", r, err)
-		}
-	}
-	if now, _ := l.Store.Head(t.Context()); now != head {
-		t.Fatalf("head moved from %d to %d", head, now)
-	}
-}
-
-// What was only looked at must not have changed either.
-func TestWhatWasPeekedAtIsChecked(t *testing.T) {
-	t.Parallel()
-	l := newLog()
-	a, b := counters(l, "a", 1000), counters(l, "b", 1000)
-	runs := 0
-	_, err := l.Atomically(t.Context(), meta("k"), func(tx *es.Tx) error {
-		runs++
-		s, err := a.Peek(tx, "x")
-		if err != nil {
-			return err
-		}
-		if runs == 1 { // somebody else gets in between
-			if _, err := counters(l, "a", 1000).Do(t.Context(), "x", add{N: 7}, meta("other")); err != nil {
-				return err
-			}
-		}
-		_, err = b.In(tx, "y", add{N: s.Sum + 1})
-		return err
-	})
-	if s, _, _ := b.Load(t.Context(), "y"); err != nil || runs != 2 || s.Sum != 8 {
-		t.Fatalf("%d runs, %+v, %v", runs, s, err)
-	}
-}
-
-func TestTwoCommandsForOneStreamInOneAppend(t *testing.T) {
-	t.Parallel()
-	l := newLog()
-	a := counters(l, "a", 3)
-	_, err := l.Atomically(t.Context(), meta("k"), func(tx *es.Tx) error {
-		for range 3 {
-			if _, err := a.In(tx, "x", add{N: 1}); err != nil {
-				return err
-			}
-		}
-		if _, err := a.In(tx, "x", add{N: 1}); !errors.Is(err, errFull) {
-			t.Errorf("the fourth saw nothing of the others: %v", err)
-		}
-		return nil
-	})
-	if s, rev, _ := a.Load(t.Context(), "x"); err != nil || s.Sum != 3 || rev != 2 {
-		t.Fatalf("%+v at %d, %v", s, rev, err)
-	}
-}
-
 func TestAwaitWakes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -431,126 +334,6 @@ func TestSagaKeysAreAFunctionOfTheLog(t *testing.T) {
 			t.Errorf("%s comes twice", c)
 		}
 		seen[c] = true
-	}
-}
-
-func TestCanonicalJSONIsRFC8785(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		v := map[string]any{
-			"a": rapid.String().Draw(t, "text"), "b<>&": rapid.SliceOf(rapid.String()).Draw(t, "texts"),
-			"n": rapid.Int64Range(-1<<53+1, 1<<53-1).Draw(t, "n"), "z": nil,
-			"s": "\u2028\u2029\\u2028 \\ \" \x7f \x00\x1f\b\f\n\r\t</script>" + rapid.StringOf(rapid.RuneFrom([]rune("\u2027\u2028\u2029\\u208\""))).Draw(t, "separators"),
-			"m": map[string]bool{"x": true, "A": false},
-		}
-		got, err := es.CanonicalJSON(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := jcs.Transform(got)
-		if err != nil || string(got) != string(want) {
-			t.Fatalf("%s\n%s\n%v", got, want, err)
-		}
-		var back map[string]any
-		if err := json.Unmarshal(got, &back); err != nil || back["a"] != v["a"] || back["s"] != v["s"] {
-			t.Fatalf("%v, %v", back, err)
-		}
-	})
-}
-
-func TestMetaKeepsWhatItDoesNotKnow(t *testing.T) {
-	t.Parallel()
-	at := es.Position(7)
-	full := es.Meta{
-		Correlation: "c", CausationID: es.EventID("s-1", "k", 0), Cause: &at, Key: "k", Actor: es.ActorPeer, Identity: "i", AppKey: "a", Session: "s",
-		Peer: "p", Via: "v", SentAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Seq: 9, Grade: es.GradeSigned,
-		Effect: &es.EffectMeta{Attempt: 2, DurationMicros: 3, Endpoint: "e"}, Policy: &es.PolicyMeta{Code: "c", Inputs: "i", Name: "n", Version: "1"},
-		Node: "n", Trace: "t", Extra: map[string]json.RawMessage{"future": json.RawMessage(`{"a":[1,"x"]}`), "zz": json.RawMessage(`null`)},
-	}
-	b, err := full.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	canonical, err := jcs.Transform(b)
-	if err != nil || string(canonical) != string(b) {
-		t.Fatalf("%s\n%s\n%v", b, canonical, err)
-	}
-	var back es.Meta
-	if err := json.Unmarshal(b, &back); err != nil {
-		t.Fatal(err)
-	}
-	again, err := back.MarshalJSON()
-	if err != nil || string(again) != string(b) || len(back.Extra) != 2 || *back.Cause != 7 {
-		t.Fatalf("%s\n%s\n%v", b, again, err)
-	}
-	var empty es.Meta
-	if b, err := empty.MarshalJSON(); err != nil || string(b) != "{}" {
-		t.Fatalf("%s, %v", b, err)
-	}
-	if err := json.Unmarshal([]byte(`{"$causationId":"no"}`), &back); err == nil {
-		t.Fatal("a malformed id was taken")
-	}
-}
-
-// Ids are names for ever: other programs may compute them.
-func TestEventIDs(t *testing.T) {
-	t.Parallel()
-	if got := es.NameID(es.ID{0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}, "www.example.com").String(); got != "2ed6657d-e927-568b-95e1-2665a8aea6a2" {
-		t.Errorf("the vector of RFC 9562 gives %s", got)
-	}
-	seen := map[es.ID]string{}
-	for _, stream := range []es.Stream{"a-1", "a-11", "b-1"} {
-		for _, key := range []string{"k", "k1", "1"} {
-			for i := range 12 {
-				id := es.EventID(stream, key, i)
-				name := fmt.Sprint(stream, " ", key, " ", i)
-				if other, ok := seen[id]; ok {
-					t.Errorf("%s and %s share %s", name, other, id)
-				}
-				seen[id] = name
-				if back, err := es.ParseID(id.String()); err != nil || back != id || id[6]>>4 != 5 || id[8]>>6 != 2 {
-					t.Errorf("%s: %s, %v", id, back, err)
-				}
-			}
-		}
-	}
-	if got := es.EventID("agreement-R-1", "key", 0).String(); got != golden {
-		t.Errorf("%s, want %s", got, golden)
-	}
-}
-
-func TestStreamNames(t *testing.T) {
-	t.Parallel()
-	s := es.StreamOf("agreement", "R-a-b")
-	if s != "agreement-R-a-b" || s.Category() != "agreement" || s.Key() != "R-a-b" {
-		t.Fatal(s, s.Category(), s.Key())
-	}
-}
-
-func TestFilter(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		f    es.Filter
-		want bool
-	}{
-		"everything":          {es.Filter{}, true},
-		"the stream":          {es.Filter{Streams: []es.Stream{"x-1", "a-1"}}, true},
-		"another stream":      {es.Filter{Streams: []es.Stream{"a-2"}}, false},
-		"a prefix":            {es.Filter{StreamPrefixes: []string{"b", "a-"}}, true},
-		"another prefix":      {es.Filter{StreamPrefixes: []string{"b"}}, false},
-		"exact or prefix":     {es.Filter{Streams: []es.Stream{"no"}, StreamPrefixes: []string{"a"}}, true},
-		"the type":            {es.Filter{Types: []string{"t.v1"}}, true},
-		"type and stream":     {es.Filter{Types: []string{"t.v1"}, Streams: []es.Stream{"a-1"}}, true},
-		"type, other stream":  {es.Filter{Types: []string{"t.v1"}, Streams: []es.Stream{"a-2"}}, false},
-		"stream, other type":  {es.Filter{Types: []string{"u.v1"}, Streams: []es.Stream{"a-1"}}, false},
-		"a prefix of a type":  {es.Filter{TypePrefixes: []string{"t."}}, true},
-		"a pattern":           {es.Filter{StreamPattern: regexp.MustCompile("^a-[0-9]$")}, true},
-		"another pattern":     {es.Filter{TypePattern: regexp.MustCompile("v2$")}, false},
-		"pattern or the type": {es.Filter{TypePattern: regexp.MustCompile("v2$"), Types: []string{"t.v1"}}, true},
-	} {
-		if got := c.f.Match("a-1", "t.v1"); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity/account"
 	"github.com/emet-node/emet/domain/identity/appkey"
+	"github.com/emet-node/emet/domain/identity/contact"
 	"github.com/emet-node/emet/domain/market/agreement"
 	"github.com/emet-node/emet/domain/market/demand"
 	"github.com/emet-node/emet/domain/market/inbox"
@@ -68,6 +69,7 @@ func newFolders(log *es.Log) folders {
 		usage.Category: statesOf(usage.Rules), bill.Category: statesOf(bill.Rules), allocation.Category: statesOf(allocation.Rules),
 		wallet.Category: statesOf(wallet.Rules), order.Category: statesOf(order.Rules), tx.Category: statesOf(tx.Rules),
 		payment.Category: statesOf(payment.Rules), cycle.Category: statesOf(cycle.Rules), agent.Category: statesOf(agent.Rules),
+		contact.Category: statesOf(contact.Rules),
 	}}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/emet-node/emet/adapters/store/memory"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity/contact"
 	"github.com/emet-node/emet/eventschemas"
 	"github.com/emet-node/emet/projections/story/storytest"
 )
@@ -122,6 +123,27 @@ func TestFoldingPassesOverWhatIsNotItsOwn(t *testing.T) {
 		}
 	}
 	if after, err := Fold(t.Context(), log); err != nil || after != before {
+		t.Fatalf("%d streams, %v; before %d", after, err, before)
+	}
+}
+
+// What a node knows of another is a stream like any.
+func TestFoldingKnowsOtherNodes(t *testing.T) {
+	t.Parallel()
+	log := deals(t, 4)
+	before, err := Fold(t.Context(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ, data, _, err := log.Codec.Encode(contact.Met{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := es.NewEvent{ID: es.ID{3}, Type: typ, Data: data, Meta: []byte(`{}`)}
+	if _, err := log.Store.Append(t.Context(), nil, es.Write{Stream: contact.Category + "-1", Expected: es.Any, Events: []es.NewEvent{e}}); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := Fold(t.Context(), log); err != nil || after != before+1 {
 		t.Fatalf("%d streams, %v; before %d", after, err, before)
 	}
 }

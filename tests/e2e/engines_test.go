@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -12,31 +11,14 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
-	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/api/esdb/esdbtest"
 	"github.com/emet-node/emet/tests/built"
 )
 
 // logServer stands in for a KurrentDB.
 func logServer(t *testing.T) string {
 	t.Helper()
-	s, err := esdb.New(esdb.Options{Store: kurrenttest.New(), Writable: true, Open: true, MaxConns: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := esdb.Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return "kurrent://operator:changeit@" + l.Addr().String() + "?tls=false"
+	return "kurrent://operator:changeit@" + esdbtest.Serve(t, kurrenttest.New()) + "?tls=false"
 }
 
 // A whole deal over each of the other engines, with a kill in the middle of it.

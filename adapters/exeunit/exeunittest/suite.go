@@ -233,194 +233,209 @@ func (u *Unit) State() string {
 // Suite is what every supervisor does. The guest of spec knows the words
 // "both", "exit N" and "spin".
 func Suite(t *testing.T, sup unit.Supervisor, spec func(t testing.TB) unit.Spec) {
-	begin := func(t *testing.T) *Unit { return Start(t, sup, spec(t), nil) }
+	k := kind{sup, spec}
+	for what, does := range map[string]func(t *testing.T){
+		"a script from deploy to run":             k.deployToRun,
+		"true exit codes stop a batch":            k.exitCodes,
+		"commands come in their order":            k.order,
+		"one batch at a time":                     k.oneBatch,
+		"a batch is taken once":                   k.takenOnce,
+		"a daemon that comes back hears the rest": k.comesBack,
+		"only the token opens":                    k.token,
+		"one exe-unit for each activity":          k.oneUnit,
+		"usage follows the vector":                k.usage,
+		"the end":                                 k.theEnd,
+		"nobody there":                            k.nobody,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			does(t)
+		})
+	}
+}
 
-	t.Run("a script from deploy to run", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		if u.State() != "Ready" {
-			t.Errorf("state %s", u.State())
-		}
-		if r := u.Run("b1", Script("both")); r.Outcome != unit.Done || r.Out != "to stdout" || r.Err != "to stderr" {
-			t.Errorf("%+v", r)
-		}
-		var states []string
-		for _, e := range u.Log {
-			if s, ok := e.Body.(unit.StateChanged); ok {
-				states = append(states, s.State+">"+s.Pending)
-			}
-		}
-		if got := strings.Join(states, " "); got != "Initialized> Initialized>Deployed Deployed> Deployed>Ready Ready> Ready>Ready Ready>" {
-			t.Errorf("states: %s", got)
-		}
-	})
+// kind is a supervisor and the units that it is tried with.
+type kind struct {
+	sup  unit.Supervisor
+	spec func(t testing.TB) unit.Spec
+}
 
-	t.Run("true exit codes stop a batch", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		r := u.Run("b", strings.TrimSuffix(Script("exit", "7"), "]")+`,{"sign":{}}]`)
-		if r.Outcome != unit.Failed || len(r.Finished) != 1 || r.Code() != 7 || r.Message() != "ExeScript command exited with code 7" {
-			t.Errorf("%+v", r)
-		}
-	})
+func (k kind) start(t *testing.T) *Unit { return Start(t, k.sup, k.spec(t), nil) }
 
-	t.Run("commands come in their order", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		r := u.Run("early", Script("both"))
-		if r.Message() != "Local service error: State error: Activity is initialized - deploy() command is expected now" || r.Code() != -1 {
-			t.Errorf("%+v", r)
+func (k kind) deployToRun(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	if u.State() != "Ready" {
+		t.Errorf("state %s", u.State())
+	}
+	if r := u.Run("b1", Script("both")); r.Outcome != unit.Done || r.Out != "to stdout" || r.Err != "to stderr" {
+		t.Errorf("%+v", r)
+	}
+	var states []string
+	for _, e := range u.Log {
+		if s, ok := e.Body.(unit.StateChanged); ok {
+			states = append(states, s.State+">"+s.Pending)
 		}
-		if r := u.Run("empty", `[]`); r.Outcome != unit.Done {
-			t.Errorf("%+v", r)
-		}
-		if r := u.Run("sign", `[{"sign":{}}]`); r.Outcome != unit.Done {
-			t.Errorf("%+v", r)
-		}
-		u.Ready()
-		if r := u.Run("again", `[{"start":{}}]`); !strings.HasSuffix(r.Message(), "Cannot send command after a successful start()") {
-			t.Errorf("%+v", r)
-		}
-	})
+	}
+	if got := strings.Join(states, " "); got != "Initialized> Initialized>Deployed Deployed> Deployed>Ready Ready> Ready>Ready Ready>" {
+		t.Errorf("states: %s", got)
+	}
+}
 
-	t.Run("one batch at a time", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		if err := u.Exec(context.Background(), "long", Script("spin")); err != nil {
+func (k kind) exitCodes(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	r := u.Run("b", strings.TrimSuffix(Script("exit", "7"), "]")+`,{"sign":{}}]`)
+	if r.Outcome != unit.Failed || len(r.Finished) != 1 || r.Code() != 7 || r.Message() != "ExeScript command exited with code 7" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func (k kind) order(t *testing.T) {
+	u := k.start(t)
+	r := u.Run("early", Script("both"))
+	if r.Message() != "Local service error: State error: Activity is initialized - deploy() command is expected now" || r.Code() != -1 {
+		t.Errorf("%+v", r)
+	}
+	if r := u.Run("empty", `[]`); r.Outcome != unit.Done {
+		t.Errorf("%+v", r)
+	}
+	if r := u.Run("sign", `[{"sign":{}}]`); r.Outcome != unit.Done {
+		t.Errorf("%+v", r)
+	}
+	u.Ready()
+	if r := u.Run("again", `[{"start":{}}]`); !strings.HasSuffix(r.Message(), "Cannot send command after a successful start()") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func (k kind) oneBatch(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	if err := u.Exec(context.Background(), "long", Script("spin")); err != nil {
+		t.Fatal(err)
+	}
+	u.Until(func(b unit.Body) bool { s, ok := b.(unit.CommandStarted); return ok && s.Batch == "long" })
+	if r := u.Run("second", Script("both")); !strings.HasSuffix(r.Message(), "Busy: StatePair(Ready, Some(Ready))") {
+		t.Errorf("%+v", r)
+	}
+	if r := u.Run("stop", `[{"terminate":{}}]`); r.Outcome != unit.Done || u.State() != "Initialized" {
+		t.Errorf("%+v in %s", r, u.State())
+	}
+	if r := u.result("long", 0); r.Outcome != unit.Aborted || r.Code() != -1 {
+		t.Errorf("the aborted batch: %+v", r)
+	}
+	if r := u.Run("anew", `[{"deploy":{}},{"start":{}}]`); r.Outcome != unit.Done {
+		t.Errorf("after terminate: %+v", r)
+	}
+}
+
+func (k kind) takenOnce(t *testing.T) {
+	u := k.start(t)
+	for range 3 {
+		if err := u.Exec(context.Background(), "b", `[{"sign":{}}]`); err != nil {
 			t.Fatal(err)
 		}
-		u.Until(func(b unit.Body) bool { s, ok := b.(unit.CommandStarted); return ok && s.Batch == "long" })
-		if r := u.Run("second", Script("both")); !strings.HasSuffix(r.Message(), "Busy: StatePair(Ready, Some(Ready))") {
-			t.Errorf("%+v", r)
+	}
+	if err := u.Exec(context.Background(), "b", `[]`); err == nil {
+		t.Error("another script under the same id was taken")
+	}
+	if err := u.Exec(context.Background(), "bad", `[{"reboot":{}}]`); err == nil {
+		t.Error("a bad script was taken")
+	}
+	u.Run("last", `[]`)
+	n := 0
+	for _, e := range u.Log {
+		if a, ok := e.Body.(unit.BatchAccepted); ok && a.Batch == "b" {
+			n++
 		}
-		if r := u.Run("stop", `[{"terminate":{}}]`); r.Outcome != unit.Done || u.State() != "Initialized" {
-			t.Errorf("%+v in %s", r, u.State())
-		}
-		if r := u.result("long", 0); r.Outcome != unit.Aborted || r.Code() != -1 {
-			t.Errorf("the aborted batch: %+v", r)
-		}
-		if r := u.Run("anew", `[{"deploy":{}},{"start":{}}]`); r.Outcome != unit.Done {
-			t.Errorf("after terminate: %+v", r)
-		}
-	})
+	}
+	if n != 1 {
+		t.Errorf("the batch was taken %d times", n)
+	}
+}
 
-	t.Run("a batch is taken once", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		for range 3 {
-			if err := u.Exec(context.Background(), "b", `[{"sign":{}}]`); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := u.Exec(context.Background(), "b", `[]`); err == nil {
-			t.Error("another script under the same id was taken")
-		}
-		if err := u.Exec(context.Background(), "bad", `[{"reboot":{}}]`); err == nil {
-			t.Error("a bad script was taken")
-		}
-		u.Run("last", `[]`)
-		n := 0
-		for _, e := range u.Log {
-			if a, ok := e.Body.(unit.BatchAccepted); ok && a.Batch == "b" {
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("the batch was taken %d times", n)
-		}
-	})
+func (k kind) comesBack(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	if err := u.Exec(context.Background(), "b", Script("both")); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u.Attach(nil) // Until checks that no number is missing or comes twice
+	if r := u.Await("b"); r.Outcome != unit.Done || r.Out != "to stdout" {
+		t.Errorf("%+v", r)
+	}
+}
 
-	t.Run("a daemon that comes back hears the rest", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		if err := u.Exec(context.Background(), "b", Script("both")); err != nil {
-			t.Fatal(err)
-		}
-		if err := u.Close(); err != nil {
-			t.Fatal(err)
-		}
-		u.Attach(nil) // Until checks that no number is missing or comes twice
-		if r := u.Await("b"); r.Outcome != unit.Done || r.Out != "to stdout" {
-			t.Errorf("%+v", r)
-		}
-	})
+func (k kind) token(t *testing.T) {
+	u := k.start(t)
+	a := u.at(nil)
+	a.Token = "wrong"
+	if _, err := k.sup.Attach(context.Background(), a); !errors.Is(err, unit.ErrToken) {
+		t.Errorf("%v", err)
+	}
+	if r := u.Run("b", `[]`); r.Outcome != unit.Done {
+		t.Errorf("the true daemon was thrown out: %+v", r)
+	}
+}
 
-	t.Run("only the token opens", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		a := u.at(nil)
-		a.Token = "wrong"
-		if _, err := sup.Attach(context.Background(), a); !errors.Is(err, unit.ErrToken) {
-			t.Errorf("%v", err)
-		}
-		if r := u.Run("b", `[]`); r.Outcome != unit.Done {
-			t.Errorf("the true daemon was thrown out: %+v", r)
-		}
-	})
+func (k kind) oneUnit(t *testing.T) {
+	u := k.start(t)
+	info, err := k.sup.Spawn(context.Background(), u.Spec)
+	if !errors.Is(err, unit.ErrExists) || info.PID != u.Info.PID {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
 
-	t.Run("one exe-unit for each activity", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		info, err := sup.Spawn(context.Background(), u.Spec)
-		if !errors.Is(err, unit.ErrExists) || info.PID != u.Info.PID {
-			t.Errorf("%+v, %v", info, err)
-		}
-	})
+func (k kind) usage(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	u.Run("b", Script("both"))
+	e, err := u.Sample(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := e.Body.(unit.Sampled)
+	if !ok || strings.Count(s.Vector, ",") != len(u.Spec.UsageVector)-1 || s.Vector[0] != '[' {
+		t.Errorf("%+v", e)
+	}
+}
 
-	t.Run("usage follows the vector", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		u.Run("b", Script("both"))
-		e, err := u.Sample(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, ok := e.Body.(unit.Sampled)
-		if !ok || strings.Count(s.Vector, ",") != len(u.Spec.UsageVector)-1 || s.Vector[0] != '[' {
-			t.Errorf("%+v", e)
-		}
-	})
+func (k kind) theEnd(t *testing.T) {
+	u := k.start(t)
+	u.Ready()
+	if err := u.Exec(context.Background(), "long", Script("spin")); err != nil {
+		t.Fatal(err)
+	}
+	u.Until(func(b unit.Body) bool { s, ok := b.(unit.CommandStarted); return ok && s.Batch == "long" })
+	if err := u.Terminate(context.Background(), "destroyed"); err != nil {
+		t.Fatal(err)
+	}
+	e := u.Until(func(b unit.Body) bool { _, ok := b.(unit.Exited); return ok })
+	if e.Body.(unit.Exited).Reason != "destroyed" || u.State() != "Terminated" {
+		t.Errorf("%+v in %s", e, u.State())
+	}
+	if r := u.result("long", 0); r.Outcome != unit.Aborted {
+		t.Errorf("the open batch: %+v", r)
+	}
+	u.Ack(e.Seq)
+	for range u.Events() {
+	}
+	if err := u.Err(); err != nil {
+		t.Errorf("after the end: %v", err)
+	}
+	_, err := k.sup.Attach(context.Background(), u.at(nil))
+	if !errors.Is(err, unit.ErrGone) {
+		t.Errorf("attach after the end: %v", err)
+	}
+}
 
-	t.Run("the end", func(t *testing.T) {
-		t.Parallel()
-		u := begin(t)
-		u.Ready()
-		if err := u.Exec(context.Background(), "long", Script("spin")); err != nil {
-			t.Fatal(err)
-		}
-		u.Until(func(b unit.Body) bool { s, ok := b.(unit.CommandStarted); return ok && s.Batch == "long" })
-		if err := u.Terminate(context.Background(), "destroyed"); err != nil {
-			t.Fatal(err)
-		}
-		e := u.Until(func(b unit.Body) bool { _, ok := b.(unit.Exited); return ok })
-		if e.Body.(unit.Exited).Reason != "destroyed" || u.State() != "Terminated" {
-			t.Errorf("%+v in %s", e, u.State())
-		}
-		if r := u.result("long", 0); r.Outcome != unit.Aborted {
-			t.Errorf("the open batch: %+v", r)
-		}
-		u.Ack(e.Seq)
-		for range u.Events() {
-		}
-		if err := u.Err(); err != nil {
-			t.Errorf("after the end: %v", err)
-		}
-		_, err := sup.Attach(context.Background(), u.at(nil))
-		if !errors.Is(err, unit.ErrGone) {
-			t.Errorf("attach after the end: %v", err)
-		}
-	})
-
-	t.Run("nobody there", func(t *testing.T) {
-		t.Parallel()
-		_, err := sup.Attach(context.Background(), unit.Attachment{ActivityID: "none", Dir: filepath.Join(t.TempDir(), "none"), Token: "x", After: -1})
-		if !errors.Is(err, unit.ErrGone) {
-			t.Errorf("%v", err)
-		}
-	})
+func (k kind) nobody(t *testing.T) {
+	_, err := k.sup.Attach(context.Background(), unit.Attachment{ActivityID: "none", Dir: filepath.Join(t.TempDir(), "none"), Token: "x", After: -1})
+	if !errors.Is(err, unit.ErrGone) {
+		t.Errorf("%v", err)
+	}
 }

@@ -1,10 +1,12 @@
 package dossier
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/emet-node/emet/domain/es"
@@ -78,4 +80,52 @@ func (t Transfer) isOf(chain uint64, hash onchain.Hash) error {
 		return fmt.Errorf("it is of transaction 0x%x on chain %d", m.tx, m.chain)
 	}
 	return nil
+}
+
+// transfers proves what was paid.
+func (b *builder) transfers(ctx context.Context) error {
+	d := dealOf(factsOf(b.events), b.out.Side, b.out.Agreement)
+	for _, p := range d.payments {
+		doc, err := payment.ParseDocument(d.documents[p.id].canonical)
+		if err != nil {
+			b.lack("the proof of payment %s is not in the log", p.id)
+			continue
+		}
+		t, err := b.transfer(ctx, doc)
+		if err != nil {
+			b.lack("transaction %s is not proved: %v", doc.TxHash, err)
+			continue
+		}
+		if !slices.ContainsFunc(b.out.Payments, func(o Transfer) bool { return string(o.Header) == string(t.Header) && o.Index == t.Index }) {
+			b.out.Payments = append(b.out.Payments, t)
+		}
+	}
+	return nil
+}
+
+func (b *builder) transfer(ctx context.Context, doc payment.Document) (Transfer, error) {
+	profile, err := onchain.ParsePlatform(string(doc.Platform))
+	if err != nil {
+		return Transfer{}, err
+	}
+	hash, err := onchain.ParseHash(doc.TxHash)
+	if err != nil {
+		return Transfer{}, err
+	}
+	t, err := b.kept(profile.ChainID, hash)
+	if err == nil {
+		return t, nil
+	}
+	if b.Inclusion == nil {
+		return Transfer{}, fmt.Errorf("%w; no chain can be asked", err)
+	}
+	i, failed := b.Inclusion(ctx, profile.ChainID, hash)
+	switch {
+	case failed != nil:
+		return Transfer{}, fmt.Errorf("%w; %w", err, failed)
+	case i == nil:
+		return Transfer{}, fmt.Errorf("%w; no block holds it now", err)
+	}
+	t = TransferOf(*i)
+	return t, t.isOf(profile.ChainID, hash)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/emet-node/emet/adapters/store/kurrent"
 	"github.com/emet-node/emet/adapters/store/kurrent/kurrenttest"
 	"github.com/emet-node/emet/adapters/store/storetest"
-	"github.com/emet-node/emet/api/esdb"
+	"github.com/emet-node/emet/api/esdb/esdbtest"
 	"github.com/emet-node/emet/domain/es"
 )
 
@@ -31,24 +31,7 @@ func server(t testing.TB) string {
 
 func own(t testing.TB, s es.Store) string {
 	t.Helper()
-	d, err := esdb.New(esdb.Options{Store: s, Writable: true, Open: true, MaxConns: 10_000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := esdb.Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
-	return "kurrent://" + l.Addr().String() + "?tls=false"
+	return "kurrent://" + esdbtest.Serve(t, s) + "?tls=false"
 }
 
 const patience = 20 * time.Second

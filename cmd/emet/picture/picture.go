@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/emet-node/emet/adapters/store/vfs"
 	"github.com/emet-node/emet/examples/render/tiles"
 )
 
@@ -93,7 +94,7 @@ func (b Book) Forget() error {
 	if err := os.Remove(b.path(planFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(b.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := (vfs.OS{}).SyncDir(b.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return errors.Join(os.RemoveAll(b.path(tilesDir)), os.RemoveAll(b.path(finishedFile)))
@@ -175,13 +176,5 @@ func WriteFile(path string, content []byte) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(vfs.OS{}.SyncDir(dir), vfs.OS{}.SyncDir(filepath.Dir(dir)))
 }
