@@ -152,8 +152,10 @@ func (p *pump) takeUp(ctx context.Context, conn unit.Conn) error {
 	}
 	p.silent = s.Pair.Current == activity.PhaseUnresponsive
 	if p.restarted {
-		if err := p.tell(ctx, activity.Reattach{By: effects.Own(), PID: s.PID, Seq: max(p.after, 0)}, moment("reattached")); err != nil {
-			return err
+		if s.PID != 0 { // else its start is about to be confirmed
+			if err := p.tell(ctx, activity.Reattach{By: effects.Own(), PID: s.PID, Seq: max(p.after, 0)}, moment("reattached")); err != nil {
+				return err
+			}
 		}
 		open, err := p.u.OpenBatches(ctx, p.id)
 		if err != nil {

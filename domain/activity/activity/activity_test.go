@@ -312,3 +312,18 @@ func TestBeingFoundAgainIsOneFactUntilSomethingHappens(t *testing.T) {
 		t.Errorf("%d facts after news", n)
 	}
 }
+
+// An exe-unit may be found before it is said to be started. Its process is
+// known all the same: who forgets it takes the activity for one that never ran.
+func TestWhoIsFoundEarlyKeepsItsProcess(t *testing.T) {
+	t.Parallel()
+	var s activity.State
+	for _, f := range []activity.Event{
+		atProvider, activity.SpawnRequested{ActivityID: id}, activity.Spawned{ActivityID: id, PID: 7}, activity.Reattached{ActivityID: id},
+	} {
+		s = activity.Rules.Evolve(s, f)
+	}
+	if s.PID != 7 {
+		t.Errorf("its process is %d, not 7", s.PID)
+	}
+}

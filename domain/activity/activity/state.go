@@ -119,7 +119,10 @@ func evolveUnit(s State, e Event) State {
 	case Recovered:
 		s.Pair.Current, s.before = s.before, ""
 	case Reattached:
-		s.PID, s.Seq, s.found = e.PID, e.Seq, true
+		s.Seq, s.found = e.Seq, true
+		if e.PID != 0 { // it was found before it was said to be started
+			s.PID = e.PID
+		}
 	case LimitExceeded, VolumeMapped, NetworkAttached:
 		// kept for those who ask why; they change no rule
 	case CreationRequested, Created, CreationFailed, StateObserved, StateChanged, DestructionRequested, Terminated:
