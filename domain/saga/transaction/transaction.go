@@ -18,13 +18,16 @@ import (
 // State is the transactions of one address that wait for something.
 type State struct {
 	waiting map[string]tx.SigningReason // by stream id
+	plans   map[string]plan             // that are not signed, by stream id
+	told    map[uint64]string           // what stands in the way, by chain, as the wallet was told
+	orders  []es.Order                  // that the wallet be told
 }
 
 // Saga is the process; an instance is one address, on all chains.
 var Saga = es.Saga[State]{
 	Name: "transaction",
 	Hears: []string{
-		"tx.planned.v1", "tx.signing_requested.v1", "tx.signing_failed.v1", "tx.signed.v1", "tx.orphaned.v1",
+		"tx.planned.v1", "tx.signing_requested.v1", "tx.signing_failed.v1", "tx.signed.v1", "tx.orphaned.v1", "tx.superseded.v1",
 		"identity.unlocked.v1", "wallet.funds_observed.v1", "cycle.run_requested.v1",
 	},
 	Instance: instance,
@@ -44,6 +47,8 @@ func instance(r es.Recorded) string {
 		return e.Address
 	case tx.Orphaned:
 		return e.Address
+	case tx.Superseded:
+		return e.Address
 	case account.Unlocked:
 		return strings.ToLower(string(e.Identity))
 	case wallet.FundsObserved:
@@ -56,6 +61,16 @@ func instance(r es.Recorded) string {
 
 func evolve(s State, r es.Recorded) State {
 	id := r.Stream.Key()
+	s = s.note(id, r)
+	s.orders = nil
+	switch e := r.Data.(type) {
+	case tx.SigningFailed:
+		s = s.tell(e.ChainID, e.Address)
+	case tx.Signed:
+		s = s.tell(e.ChainID, e.Address)
+	case tx.Superseded:
+		s = s.tell(e.ChainID, e.Address)
+	}
 	switch e := r.Data.(type) {
 	case tx.SigningFailed:
 		s.waiting = maps.Clone(s.waiting)
@@ -76,7 +91,9 @@ func react(s State, r es.Recorded) []es.Order {
 	case tx.Planned:
 		return []es.Order{{Category: tx.Category, ID: id, Identity: string(e.OwnerID), Command: tx.RequestSigning{}}}
 	case tx.Signed, tx.Orphaned:
-		return []es.Order{{Category: tx.Category, ID: id, Command: tx.RequestBroadcast{}}}
+		return append([]es.Order{{Category: tx.Category, ID: id, Command: tx.RequestBroadcast{}}}, s.orders...)
+	case tx.SigningFailed, tx.Superseded:
+		return s.orders
 	case account.Unlocked:
 		return s.again(tx.Locked)
 	case wallet.FundsObserved:
