@@ -2,6 +2,7 @@ package story
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type rule struct {
 	by     []string // members that name the thing; nil = the stream's own
 	begins []string // without the version
 	ends   []string
+	moot   []string // end all such waits of the stream, and those that would begin
 	waits  string
 	moves  string
 	due    string // member of the opening fact
@@ -95,6 +97,7 @@ var rules = []rule{
 	{
 		thing: "debit note", by: []string{"debitNoteId", document}, begins: []string{"bill.note_received"}, side: "R", due: "dueDate",
 		ends:  []string{"bill.note_accepted", "bill.note_rejected", "bill.note_cancelled_by_peer"},
+		moot:  []string{"bill.invoice_accepted"}, // which is over all notes too
 		waits: "our client to accept or reject it", moves: "POST " + payments + "/debitNotes/<id>/accept",
 	},
 	{
@@ -156,6 +159,7 @@ var intents = map[string][2]string{
 // Waits lists what is open in a story, in the order in which it began.
 func (s Story) Waits() []Wait {
 	open, ended, asked := make(map[string]Wait), make(map[string]es.Position), make(map[string]es.Position)
+	moot := make(map[string]bool)
 	var keys []string
 	set := func(key string, w Wait) {
 		if _, known := open[key]; !known {
@@ -180,9 +184,13 @@ func (s Story) Waits() []Wait {
 			asked[f.ID.String()] = f.Position
 		}
 		for n, r := range rules {
+			if slices.Contains(r.moot, typ) {
+				moot[prefix(f, n)] = true
+				maps.DeleteFunc(open, func(key string, _ Wait) bool { return strings.HasPrefix(key, prefix(f, n)) })
+			}
 			key, ok := r.key(f, typ, n)
 			switch {
-			case !ok:
+			case !ok, moot[prefix(f, n)]:
 			case slices.Contains(r.ends, typ):
 				delete(open, key)
 				ended[key] = f.Position
@@ -219,8 +227,11 @@ func (r rule) key(f Fact, typ string, n int) (string, bool) {
 	if !slices.Contains(r.begins, typ) && !slices.Contains(r.ends, typ) || r.side != "" && sideOf(f.Stream) != r.side {
 		return "", false
 	}
-	return string(rune('a'+n)) + string(f.Stream) + "/" + r.id(f), true
+	return prefix(f, n) + r.id(f), true
 }
+
+// prefix is what the keys of the n-th rule in the stream of a fact begin with.
+func prefix(f Fact, n int) string { return string(rune('a'+n)) + string(f.Stream) + "/" }
 
 func (r rule) id(f Fact) string {
 	if r.by == nil {

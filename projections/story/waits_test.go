@@ -135,6 +135,35 @@ func TestALateOutcomeOpensNothing(t *testing.T) {
 }
 
 // What a thing came of is closed: every fact hangs on one that is shown.
+// An invoice is over the last debit notes too: once it is accepted nobody is
+// asked about them, in whatever order they came.
+func TestAnAcceptedInvoiceSettlesWhatNotesAsk(t *testing.T) {
+	t.Parallel()
+	fact := func(p es.Position, stream, typ, data string) story.Fact {
+		e := es.Event{NewEvent: es.NewEvent{Type: typ, Data: []byte(data)}, Stream: es.Stream(stream), Position: p}
+		return story.Fact{Recorded: es.Recorded{Event: e}}
+	}
+	note := fact(1, "bill-R-a", "bill.note_received.v1", `{"debitNoteId":"n"}`)
+	other := fact(2, "bill-R-b", "bill.note_received.v1", `{"debitNoteId":"m"}`)
+	invoice := fact(3, "bill-R-a", "bill.invoice_received.v1", `{"invoiceId":"i"}`)
+	accepted := fact(4, "bill-R-a", "bill.invoice_accepted.v1", `{"invoiceId":"i"}`)
+	settled := fact(5, "bill-R-a", "bill.settled.v1", `{"documentId":"i"}`)
+	waits := func(facts ...story.Fact) (out []string) {
+		for _, w := range (story.Story{Facts: facts}).Waits() {
+			out = append(out, w.Thing+" "+w.ID)
+		}
+		return out
+	}
+	if got := waits(note, other, invoice); !slices.Equal(got, []string{"debit note n", "debit note m", "invoice i"}) {
+		t.Errorf("before the acceptance: %v", got)
+	}
+	for _, facts := range [][]story.Fact{{note, other, invoice, accepted, settled}, {invoice, accepted, settled, note, other}} {
+		if got := waits(facts...); !slices.Equal(got, []string{"debit note m"}) {
+			t.Errorf("after it: %v", got)
+		}
+	}
+}
+
 func TestAboutOneThing(t *testing.T) {
 	t.Parallel()
 	log := &es.Log{Store: memory.New(), Codec: eventschemas.New()}
