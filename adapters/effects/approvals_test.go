@@ -9,15 +9,21 @@ import (
 	"github.com/emet-node/emet/domain/market/agreement"
 )
 
+// uncommitted is an agreement of which no commit arrives until the network has no
+// faults any more.
+func uncommitted(p *pair) (id string) {
+	k := p.draft()
+	p.n.Faults(func(_, _ identity.NodeID, kind string) netmemory.Fault {
+		return netmemory.Fault{Refuse: kind == "market.commit"}
+	})
+	return k.agree(10 * time.Minute)
+}
+
 // While commits get lost the provider falls back and approves again: when they
 // arrive the agreement holds, and is not left open by both.
 func TestACommitThatComesLate(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
-		k := p.draft()
-		p.n.Faults(func(_, _ identity.NodeID, kind string) netmemory.Fault {
-			return netmemory.Fault{Refuse: kind == "market.commit"}
-		})
-		id := k.agree(10 * time.Minute)
+		id := uncommitted(p)
 		time.Sleep(32 * time.Second)
 		if s := p.bob.agreement(identity.Provider, id); s.Phase != agreement.PhaseApproving {
 			t.Errorf("%s: %s", s.Phase, p.bob.types("agreement", "P-"+id))
@@ -33,11 +39,7 @@ func TestACommitThatComesLate(t *testing.T) {
 // the end.
 func TestACommitThatNeverArrives(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
-		k := p.draft()
-		p.n.Faults(func(_, _ identity.NodeID, kind string) netmemory.Fault {
-			return netmemory.Fault{Refuse: kind == "market.commit"}
-		})
-		id := k.agree(10 * time.Minute)
+		id := uncommitted(p)
 		time.Sleep(2 * time.Minute)
 		if s := p.bob.agreement(identity.Provider, id); s.Phase != agreement.PhasePending {
 			t.Errorf("%s: %s", s.Phase, p.bob.types("agreement", "P-"+id))

@@ -19,7 +19,6 @@ const transferGas = 100_000
 
 // plan is a transaction that is not signed yet.
 type plan struct {
-	chain  uint64
 	said   tx.Planned
 	failed tx.SigningReason // of the last try, "" = none has failed
 }
@@ -38,26 +37,6 @@ var kinds = map[tx.SigningReason]string{
 	tx.NoGas: "InsufficientGas", tx.NoToken: "InsufficientToken", tx.Locked: "CantSign", tx.Rejected: "CantSign",
 }
 
-// note keeps what is planned until it is signed, or cannot be any more.
-func (s State) note(id string, r es.Recorded) State {
-	s.plans = maps.Clone(s.plans)
-	if s.plans == nil {
-		s.plans = make(map[string]plan)
-	}
-	switch e := r.Data.(type) {
-	case tx.Planned:
-		s.plans[id] = plan{chain: e.ChainID, said: e}
-	case tx.SigningFailed:
-		if p, unsigned := s.plans[id]; unsigned { // else it has lower fees, and is on its way
-			p.failed = e.Code
-			s.plans[id] = p
-		}
-	case tx.Signed, tx.Superseded:
-		delete(s.plans, id)
-	}
-	return s
-}
-
 // tell orders that the wallet says what stands in its way on a chain, if that
 // is something else than it was told last.
 func (s State) tell(chain uint64, address string) State {
@@ -65,11 +44,7 @@ func (s State) tell(chain uint64, address string) State {
 	if text == before || before == "" && text == "[]" {
 		return s
 	}
-	s.told = maps.Clone(s.told)
-	if s.told == nil {
-		s.told = make(map[uint64]string)
-	}
-	s.told[chain] = text
+	s.told = with(s.told, chain, text)
 	s.orders = []es.Order{{Category: wallet.Category, ID: wallet.StreamID(chain, address), Command: wallet.ReportHealth{Properties: text}}}
 	return s
 }
@@ -81,7 +56,7 @@ func (s State) obstacles(chain uint64) string {
 	for _, id := range slices.Sorted(maps.Keys(s.plans)) {
 		p := s.plans[id]
 		kind := kinds[p.failed]
-		if p.chain != chain || kind == "" {
+		if p.said.ChainID != chain || kind == "" {
 			continue
 		}
 		o := obstacle{Address: p.said.Address, Driver: p.said.Platform.Driver(), Kind: kind, Network: p.said.Platform.Network()}

@@ -61,28 +61,42 @@ func instance(r es.Recorded) string {
 
 func evolve(s State, r es.Recorded) State {
 	id := r.Stream.Key()
-	s = s.note(id, r)
 	s.orders = nil
 	switch e := r.Data.(type) {
+	case tx.Planned:
+		s.plans = with(s.plans, id, plan{said: e})
+	case tx.SigningRequested:
+		s.waiting = without(s.waiting, id)
 	case tx.SigningFailed:
-		s = s.tell(e.ChainID, e.Address)
-	case tx.Signed:
-		s = s.tell(e.ChainID, e.Address)
-	case tx.Superseded:
-		s = s.tell(e.ChainID, e.Address)
-	}
-	switch e := r.Data.(type) {
-	case tx.SigningFailed:
-		s.waiting = maps.Clone(s.waiting)
-		if s.waiting == nil {
-			s.waiting = make(map[string]tx.SigningReason)
+		s.waiting = with(s.waiting, id, e.Code)
+		if p, unsigned := s.plans[id]; unsigned { // else it has lower fees, and is on its way
+			p.failed = e.Code
+			s.plans = with(s.plans, id, p)
 		}
-		s.waiting[id] = e.Code
-	case tx.SigningRequested, tx.Signed:
-		s.waiting = maps.Clone(s.waiting)
-		delete(s.waiting, id)
+		return s.tell(e.ChainID, e.Address)
+	case tx.Signed:
+		s.waiting, s.plans = without(s.waiting, id), without(s.plans, id)
+		return s.tell(e.ChainID, e.Address)
+	case tx.Superseded:
+		s.plans = without(s.plans, id)
+		return s.tell(e.ChainID, e.Address)
 	}
 	return s
+}
+
+// with returns a copy of m in which k is v.
+func with[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	out := make(map[K]V, len(m)+1)
+	maps.Copy(out, m)
+	out[k] = v
+	return out
+}
+
+// without returns a copy of m that lacks k.
+func without[V any](m map[string]V, k string) map[string]V {
+	out := maps.Clone(m)
+	delete(out, k)
+	return out
 }
 
 func react(s State, r es.Recorded) []es.Order {
