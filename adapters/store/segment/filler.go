@@ -14,10 +14,11 @@ import (
 type filler struct {
 	files  vfs.FS
 	dir    string
-	result chan filled // nil = nothing is being prepared
-	ready  *filled     // prepared and not yet taken
-	failed error       // why the last could not be prepared
-	again  time.Time   // when it is tried again
+	after  <-chan struct{} // closed when the ballast had its turn: it comes first
+	result chan filled     // nil = nothing is being prepared
+	ready  *filled         // prepared and not yet taken
+	failed error           // why the last could not be prepared
+	again  time.Time       // when it is tried again
 }
 
 type filled struct {
@@ -43,6 +44,7 @@ func (f *filler) start(size int64) {
 	result := make(chan filled, 1)
 	f.result = result
 	go func() {
+		<-f.after
 		file, err := fill(f.files, path.Join(f.dir, segDir, nextName), size)
 		result <- filled{file, size, err}
 	}()

@@ -45,6 +45,8 @@ func (s *Store) tighten(err error) {
 
 // putBy keeps space for the day when the disk is full.
 func (s *Store) putBy() {
+	s.space.Lock()
+	defer s.space.Unlock()
 	if err := s.ballast.take(); err != nil {
 		s.options.Logger.Warn("no space can be put by for the day when the disk is full", "error", err)
 	}
@@ -52,6 +54,8 @@ func (s *Store) putBy() {
 
 // takeBallast tries once more with the space that was put by.
 func (s *Store) takeBallast(need int64, full error) (vfs.File, int64, error) {
+	s.space.Lock()
+	defer s.space.Unlock()
 	released, err := s.ballast.release()
 	if !released {
 		return nil, 0, errors.Join(full, err)

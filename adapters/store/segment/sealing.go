@@ -205,15 +205,25 @@ func (s *Store) sealAll() {
 		}
 		segments := s.index.all()
 		for _, f := range segments[:len(segments)-1] {
-			if s.Failed() != nil || s.tight.Load() {
-				break // the space is needed for the log itself
-			}
-			if err := s.index.seal(f); err != nil {
-				s.options.Logger.Warn("an index of the log cannot be written", "segment", f.name, "reason", err)
+			if s.Failed() != nil || !s.seal(f) {
 				break
 			}
 		}
 	}
+}
+
+// seal writes the index of a segment, unless the space is needed for the log itself.
+func (s *Store) seal(f *file) bool {
+	s.space.Lock()
+	defer s.space.Unlock()
+	if s.tight.Load() {
+		return false
+	}
+	err := s.index.seal(f)
+	if err != nil {
+		s.options.Logger.Warn("an index of the log cannot be written", "segment", f.name, "reason", err)
+	}
+	return err == nil
 }
 
 func wake(c chan struct{}) {
