@@ -185,7 +185,7 @@ func engineAppend(s es.Store, writers int) func(context.Context, int) error {
 	}
 	return func(ctx context.Context, w int) error {
 		next := &writes[w]
-		_, err := s.Append(ctx, nil, *next)
+		_, err := s.Append(ctx, nil, writes[w:w+1]...)
 		next.Expected++
 		binary.LittleEndian.PutUint64(next.Events[0].ID[4:], uint64(next.Expected+1))
 		return err

@@ -107,7 +107,7 @@ func FuzzFrame(f *testing.F) {
 		}
 		if size, err := frameSize(b, int64(len(b))); err == nil && resum { // let it get past the checksum
 			b = bytes.Clone(b)[:size]
-			le.PutUint32(b[4:], frameCRC(&h.Salt, headerBytes, b[:frameCRCAt+le.Uint32(b)]))
+			le.PutUint32(b[4:], new(address).frameCRC(&h.Salt, headerBytes, b[:frameCRCAt+le.Uint32(b)]))
 		}
 		fr, err := decodeFrame(b, &h.Salt, headerBytes)
 		if err != nil {

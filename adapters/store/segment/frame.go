@@ -32,8 +32,8 @@ func padded(n int) int { return (n + frameAlign - 1) &^ (frameAlign - 1) }
 
 // sealFrame fills in the head of the frame that begins at index at of buf and
 // has its events in place, and returns buf with the frame's padding. The frame
-// goes to off in the segment.
-func sealFrame(buf []byte, at int, salt *[16]byte, off int64, f frame) []byte {
+// goes to off in the segment. The address is there to be overwritten.
+func sealFrame(buf []byte, at int, salt *[16]byte, off int64, f *frame, p *address) []byte {
 	b := buf[at:]
 	body := len(b) - frameCRCAt
 	le.PutUint32(b, uint32(body))
@@ -42,7 +42,7 @@ func sealFrame(buf []byte, at int, salt *[16]byte, off int64, f frame) []byte {
 	le.PutUint32(b[20:], 0) // flags and reserved
 	le.PutUint64(b[24:], uint64(f.Watermark))
 	copy(b[32:], f.Chain[:])
-	le.PutUint32(b[4:], frameCRC(salt, off, b))
+	le.PutUint32(b[4:], p.frameCRC(salt, off, b))
 	var zeros [frameAlign]byte
 	return append(buf, zeros[:padded(len(b))-len(b)]...)
 }
@@ -52,8 +52,6 @@ func sealFrame(buf []byte, at int, salt *[16]byte, off int64, f frame) []byte {
 type address [28]byte
 
 // frameCRC covers the frame in b and the place it was written to.
-func frameCRC(salt *[16]byte, off int64, b []byte) uint32 { return new(address).frameCRC(salt, off, b) }
-
 func (p *address) frameCRC(salt *[16]byte, off int64, b []byte) uint32 {
 	copy(p[:], salt[:])
 	le.PutUint64(p[16:], uint64(off))

@@ -133,12 +133,11 @@ func (x *index) end(segments []*file, k *key, head es.Position) (r run, err erro
 
 // byID returns the positions in some segments of events whose id may be that.
 func (x *index) byID(segments []*file, h uint64) (found []es.Position, err error) {
-	var small [4]uint32
 	for _, f := range segments {
 		if s, ok := f.table().(*sealed); ok && !s.mayHoldID(h) {
 			continue
 		}
-		rels, err := ask(x, f, func(t table) ([]uint32, error) { return t.byID(h, small[:0]) })
+		rels, err := ask(x, f, func(t table) ([]uint32, error) { return t.byID(h, nil) })
 		if err != nil {
 			return nil, err
 		}

@@ -29,10 +29,7 @@ func (j judged) Last(stream es.Stream) es.Revision {
 func (j judged) Has(id es.ID) bool {
 	segments := j.s.index.all()
 	last := segments[len(segments)-1].table().(*memTable) //nolint:forcetypeassert // that of the last always is
-	if _, ok := last.ids[hashOf(id)]; ok {
-		return true
-	}
-	return j.r.known || j.r.searched < len(segments)-1
+	return j.r.known || j.r.searched < len(segments)-1 || last.ids.has(hashOf(id))
 }
 
 func (j judged) Find(id es.ID) (es.Event, bool, error) {

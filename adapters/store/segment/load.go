@@ -310,5 +310,5 @@ func appendFrame(b []byte, salt *[16]byte, f frame) []byte {
 	at := len(b)
 	b = append(b, make([]byte, frameHead)...)
 	b = append(b, f.Events...)
-	return sealFrame(b, at, salt, int64(at), f)
+	return sealFrame(b, at, salt, int64(at), &f, new(address))
 }

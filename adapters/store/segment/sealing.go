@@ -14,7 +14,7 @@ import (
 func encodeIndex(m *memTable, s summary) []byte {
 	lines := m.sortedLines()
 	s.frames, s.streams = uint64(len(m.frames)), uint64(len(lines))
-	ids := m.sortedIDs()
+	ids := m.ids.sorted()
 	s.events = uint64(len(ids))
 	lay := s.layout()
 	b := make([]byte, lay.end*pageBytes)
@@ -27,7 +27,7 @@ func encodeIndex(m *memTable, s summary) []byte {
 	for i, id := range ids {
 		e := entry(section(lay.ids), uint64(i), idBytes)
 		le.PutUint64(e, id.hash)
-		le.PutUint32(e[8:], id.rel)
+		le.PutUint32(e[8:], id.rel())
 		addTo(section(lay.idFilter), blocksFor(s.events), id.hash)
 	}
 	first := uint64(0)

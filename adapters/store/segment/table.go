@@ -2,7 +2,6 @@ package segment
 
 import (
 	"crypto/sha256"
-	"math/bits"
 	"slices"
 	"sort"
 	"sync"
@@ -80,9 +79,8 @@ func (r *run) spot(i int, near *page) (place, error) {
 type memTable struct {
 	mu     sync.Mutex // held for moments only
 	lines  map[es.Stream]*line
-	ids    map[uint64]uint32   // by the hash of the id
-	twins  map[uint64][]uint32 // those whose hash was taken
-	frames []place             // those with events, in order
+	ids    ids
+	frames []place // those with events, in order
 }
 
 // line is one stream.
@@ -92,9 +90,7 @@ type line struct {
 	spots []place     // by revision, from base on
 }
 
-func newMemTable() *memTable {
-	return &memTable{lines: make(map[es.Stream]*line), ids: make(map[uint64]uint32), twins: make(map[uint64][]uint32)}
-}
+func newMemTable() *memTable { return &memTable{lines: make(map[es.Stream]*line)} }
 
 // next is the revision that the stream's next event gets.
 func (l *line) next() es.Revision { return l.base + es.Revision(len(l.spots)) }
@@ -103,12 +99,7 @@ func (l *line) next() es.Revision { return l.base + es.Revision(len(l.spots)) }
 func (m *memTable) put(l *line, id es.ID, at place, leaf es.Hash) {
 	l.spots = append(l.spots, at)
 	l.leaf = leaf
-	h := hashOf(id)
-	if _, taken := m.ids[h]; taken {
-		m.twins[h] = append(m.twins[h], at.rel)
-		return
-	}
-	m.ids[h] = at.rel
+	m.ids.add(hashOf(id), at.rel)
 }
 
 func (m *memTable) stream(k *key, head es.Position) (run, error) {
@@ -128,10 +119,7 @@ func (m *memTable) stream(k *key, head es.Position) (run, error) {
 func (m *memTable) byID(h uint64, found []uint32) ([]uint32, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if rel, ok := m.ids[h]; ok {
-		found = append(append(found, rel), m.twins[h]...)
-	}
-	return found, nil
+	return m.ids.find(h, found), nil
 }
 
 func (m *memTable) frame(rel uint32) (int64, error) {
@@ -142,58 +130,6 @@ func (m *memTable) frame(rel uint32) (int64, error) {
 		return 0, errIndex
 	}
 	return m.frames[i].at(), nil
-}
-
-// idPlace is an id's hash and where the event lies.
-type idPlace struct {
-	hash uint64
-	rel  uint32
-}
-
-// sortedIDs returns all ids by hash. Nobody writes to m any more.
-func (m *memTable) sortedIDs() []idPlace {
-	// Hashes are spread evenly, so that their first bits nearly sort them.
-	shift := 64 - bits.Len(uint(len(m.ids))/8)
-	ends := make([]int, 1<<(64-shift))
-	for h := range m.ids {
-		ends[h>>shift] += 1 + len(m.twins[h])
-	}
-	n := 0
-	for i := range ends {
-		n, ends[i] = n+ends[i], n // where it begins, until it is filled
-	}
-	out := make([]idPlace, n)
-	put := func(h uint64, rel uint32) {
-		out[ends[h>>shift]] = idPlace{h, rel}
-		ends[h>>shift]++
-	}
-	for h, rel := range m.ids {
-		put(h, rel)
-		for _, rel := range m.twins[h] {
-			put(h, rel)
-		}
-	}
-	from := 0
-	for _, end := range ends {
-		slices.SortFunc(out[from:end], func(a, b idPlace) int {
-			if a.hash != b.hash {
-				return compare(a.hash, b.hash)
-			}
-			return compare(a.rel, b.rel)
-		})
-		from = end
-	}
-	return out
-}
-
-func compare[T uint32 | uint64](a, b T) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // keyed is a line under what stands for its name.

@@ -29,6 +29,7 @@ type writer struct {
 	lines  []*line // of the append in hand
 	spare  []*request
 	leaves []es.Hash
+	place  address
 }
 
 // maxBatch bounds the memory of a batch.
@@ -225,7 +226,7 @@ func (s *Store) add(body []byte, segment *file, f frame) {
 	b.reserve(padded(len(body)))
 	at := len(b.buf)
 	b.buf = append(b.buf, body...)
-	b.buf = sealFrame(b.buf, at, &segment.Salt, s.off, f)
+	b.buf = sealFrame(b.buf, at, &segment.Salt, s.off, &f, &s.place)
 	s.off += int64(len(b.buf) - at)
 }
 
