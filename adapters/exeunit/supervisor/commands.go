@@ -160,7 +160,7 @@ func (c *core) ensureChild(ctx context.Context) (ch *child, unmetered []string, 
 	if c.child != nil {
 		return c.child, nil, nil
 	}
-	if ch, err = startChild(c.spec.WorkDir); err != nil {
+	if ch, err = c.freshLocked(); err != nil {
 		return nil, nil, err
 	}
 	c.child = ch
@@ -181,6 +181,33 @@ func (c *core) ensureChild(ctx context.Context) (ch *child, unmetered []string, 
 	return ch, loaded.Unmetered, nil
 }
 
+// prepare starts a runtime that the start command will find: a process takes
+// longer to begin than a script to come.
+func (c *core) prepare() {
+	c.childMu.Lock()
+	defer c.childMu.Unlock()
+	if !c.over && c.child == nil && c.spare == nil {
+		c.spare, _ = startChild(c.spec.WorkDir) // else the command tries, and says why it cannot
+	}
+}
+
+// freshLocked is a runtime with nothing loaded.
+func (c *core) freshLocked() (*child, error) {
+	if c.over {
+		return nil, errTerminated
+	}
+	if ch := c.spare; ch != nil {
+		c.spare = nil
+		select {
+		case <-ch.waited: // it ended before its time
+			_ = ch.in.Close()
+		default:
+			return ch, nil
+		}
+	}
+	return startChild(c.spec.WorkDir)
+}
+
 func (c *core) memoryPages() uint32 {
 	bytes := c.spec.Limits.MemoryBytes
 	if bytes <= 0 {
@@ -195,6 +222,18 @@ func (c *core) dropChild(ch *child) {
 	defer c.childMu.Unlock()
 	if ch == nil || ch == c.child {
 		c.dropLocked()
+	}
+}
+
+// dropAll ends the runtime for good, and the one that was prepared.
+func (c *core) dropAll() {
+	c.childMu.Lock()
+	defer c.childMu.Unlock()
+	c.over = true
+	c.dropLocked()
+	if c.spare != nil {
+		c.spare.leave()
+		c.spare = nil
 	}
 }
 

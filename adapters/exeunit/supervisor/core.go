@@ -47,6 +47,8 @@ type core struct {
 	image   image
 	volumes []volume
 	child   *child
+	spare   *child // started, and asked for nothing yet
+	over    bool   // none is started any more
 	childMu sync.Mutex
 	ending  sync.Once
 }
@@ -262,7 +264,7 @@ func (c *core) terminate(reason string, code int) {
 		}
 		c.mu.Unlock()
 		c.awaitBatches(drainFor + termFor + 2*time.Second)
-		c.dropChild(nil)
+		c.dropAll()
 		final := c.meter.sample(c.spec.UsageVector, true)
 		c.mu.Lock()
 		c.pair = script.Pair{Current: script.Terminated}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,6 +217,26 @@ func TestAKilledRuntimeIsReplaced(t *testing.T) {
 	if r := u.Run("next", exeunittest.Script("both")); r.Outcome != unit.Done {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestTheRuntimeIsPrepared: its process is there before a script is, is the one that
+// the script gets, and ends with the activity, used or not.
+func TestTheRuntimeIsPrepared(t *testing.T) {
+	t.Parallel()
+	u := start(t, nil, nil)
+	await(t, "a runtime", func() bool { return len(children(t, u.Info.PID)) == 1 })
+	prepared := children(t, u.Info.PID)
+	u.Ready()
+	if now := children(t, u.Info.PID); !slices.Equal(now, prepared) {
+		t.Errorf("%v were prepared, and %v run", prepared, now)
+	}
+	unused := start(t, nil, nil)
+	await(t, "a runtime", func() bool { return len(children(t, unused.Info.PID)) == 1 })
+	runtime := children(t, unused.Info.PID)[0]
+	if err := unused.Terminate(t.Context(), "done"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of a runtime that was never used", func() bool { return dead(runtime) })
 }
 
 func TestAloneForTooLong(t *testing.T) {

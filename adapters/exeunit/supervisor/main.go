@@ -178,6 +178,7 @@ func (h *host) serve() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	signal.Ignore(syscall.SIGHUP)
 	go h.accept()
+	go h.core.prepare()
 	go h.core.sampling()
 	for over := false; !over; {
 		select {

@@ -77,14 +77,18 @@ func split(module []byte) (*sections, error) {
 		case s[id] != nil:
 			return nil, fmt.Errorf("%w: section %d comes twice", ErrUnmeterable, id)
 		default:
-			s[id] = append([]byte{}, body...)
+			s[id] = body[:len(body):len(body)] // what is appended goes elsewhere
 		}
 	}
 	return &s, r.err
 }
 
 func (s *sections) join() []byte {
-	out := append([]byte{}, magic...)
+	size := len(magic)
+	for _, body := range s {
+		size += len(body) + 6
+	}
+	out := append(make([]byte, 0, size), magic...)
 	for _, id := range []int{1, secImport, 3, 4, 5, secGlobal, secExport, secStart, 9, secCount, secCode, secData} {
 		if s[id] != nil {
 			out = append(leb(append(out, byte(id)), uint64(len(s[id]))), s[id]...)
@@ -177,7 +181,7 @@ func (s *sections) meterCode(fuel uint32) error {
 	}
 	r := &reader{b: s[secCode]}
 	n := r.count()
-	out := leb(make([]byte, 0, len(s[secCode])*5/4), uint64(n))
+	out := leb(make([]byte, 0, len(s[secCode])*3/2), uint64(n))
 	m := newMeter(fuel)
 	for range n {
 		body := r.bytes(r.u32())
