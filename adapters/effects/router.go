@@ -31,7 +31,7 @@ func (r Router) Do(ctx context.Context, o es.Order, m es.Meta) error {
 // the rules, which stays a refusal.
 func transient(err error) bool {
 	for _, t := range []error{
-		es.ErrConflict, es.ErrCommitUnknown, es.ErrDegraded, es.ErrClosed,
+		es.ErrConflict, es.ErrCommitUnknown, es.ErrDegraded, es.ErrClosed, es.ErrTrouble,
 		context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, t) {

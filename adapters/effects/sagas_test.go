@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"testing"
@@ -118,6 +119,34 @@ func TestSagasRepeatWhatDidNotWorkNow(t *testing.T) {
 		}}
 		w.ask("a", "1")
 		stop := w.sagas(&marks{}, effects.Router{"job": b})
+		time.Sleep(time.Minute)
+		stop()
+		w.want("a", "{Name:1}", "{Name:1 Text:}")
+	})
+}
+
+// deaf is a store of which one stream cannot be read a number of times, as when
+// it is on a server that is away.
+type deaf struct {
+	es.Store
+	stream es.Stream
+	times  int
+}
+
+func (d *deaf) ReadStream(ctx context.Context, s es.Stream, from es.Revision, dir es.Direction, limit int) iter.Seq2[es.Event, error] {
+	if s != d.stream || d.times == 0 {
+		return d.Store.ReadStream(ctx, s, from, dir, limit)
+	}
+	d.times--
+	return func(yield func(es.Event, error) bool) { yield(es.Event{}, errors.New("connection refused")) }
+}
+
+// A command whose stream cannot be read was not refused.
+func TestSagasRepeatWhatCouldNotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ask("a", "1")
+		l := &es.Log{Store: &deaf{Store: w.l.Store, stream: "job-a", times: 3}, Codec: codec{}}
+		stop := w.sagas(&marks{}, effects.Router{"job": es.NewAggregate(l, "job", rules)})
 		time.Sleep(time.Minute)
 		stop()
 		w.want("a", "{Name:1}", "{Name:1 Text:}")

@@ -116,7 +116,7 @@ func (a *Aggregate[C, E, S]) load(ctx context.Context, stream Stream) (folded[S]
 	}
 	info, err := a.log.Store.Info(ctx, stream)
 	if err != nil {
-		return f, fmt.Errorf("load %s: %w", stream, err)
+		return f, fmt.Errorf("load %s: %w", stream, troubled(err))
 	}
 	if info.Head == f.revision {
 		return f, nil

@@ -26,11 +26,27 @@ type Sealer interface {
 	Open(ctx context.Context, e *Event) error
 }
 
-// Errors of the typed face.
+// Errors of the typed face. With [ErrTrouble] nothing was decided: an event
+// could not be read now or a fact not be sealed, and the same may do well a
+// moment later. What is damaged stays so, and is no such trouble.
 var (
 	ErrUnknownType = errors.New("event type is not known to this build")
 	ErrErased      = errors.New("content was erased")
+	ErrTrouble     = errors.New("the log could not be used now")
 )
+
+// trouble is an error that is an [ErrTrouble] too.
+type trouble struct{ error }
+
+func (t trouble) Unwrap() error        { return t.error }
+func (t trouble) Is(target error) bool { return target == ErrTrouble }
+
+func troubled(err error) error {
+	if err == nil || errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return trouble{err}
+}
 
 // Erased stands for the content of a fact whose key was deleted.
 type Erased struct{ Type string }
@@ -98,7 +114,7 @@ func (l *Log) encode(ctx context.Context, s Stream, fact any, id ID, meta []byte
 	e := NewEvent{ID: id, Type: typ, Data: data, Meta: meta, Subject: subject}
 	if subject != "" && l.Sealer != nil {
 		if err := l.Sealer.Seal(ctx, s, &e); err != nil {
-			return NewEvent{}, fmt.Errorf("seal %s of %s: %w", typ, s, err)
+			return NewEvent{}, fmt.Errorf("seal %s of %s: %w", typ, s, troubled(err))
 		}
 	}
 	return e, nil
@@ -164,7 +180,7 @@ func (l *Log) ReadAll(ctx context.Context, from Position, f Filter) iter.Seq2[Re
 func (l *Log) decodeAll(ctx context.Context, events iter.Seq2[Event, error]) iter.Seq2[Recorded, error] {
 	return func(yield func(Recorded, error) bool) {
 		for e, err := range events {
-			var r Recorded
+			r, err := Recorded{}, troubled(err)
 			if err == nil {
 				r, err = l.Decode(ctx, e)
 			}

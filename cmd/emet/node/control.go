@@ -50,7 +50,7 @@ func bad(err error) error {
 		return fmt.Errorf("%w: %w", control.ErrRefused, err)
 	case errors.Is(err, appkey.ErrUnknown), errors.Is(err, account.ErrUnknown), errors.Is(err, secrets.ErrNoKey):
 		return fmt.Errorf("%w: %w", control.ErrNotFound, err)
-	case errors.Is(err, es.ErrDegraded), errors.Is(err, es.ErrClosed), errors.Is(err, es.ErrCommitUnknown):
+	case errors.Is(err, es.ErrDegraded), errors.Is(err, es.ErrClosed), errors.Is(err, es.ErrCommitUnknown), errors.Is(err, es.ErrTrouble):
 		return err
 	}
 	return fmt.Errorf("%w: %w", control.ErrBad, err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/secrets"
 	"github.com/emet-node/emet/api/rest"
 	"github.com/emet-node/emet/domain/es"
@@ -57,6 +58,9 @@ func (p *people) settle(ctx context.Context, wanted []Identity) ([]identity.Node
 			}
 		}
 	}
+	if err := p.awake(ctx, known); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range known {
@@ -79,6 +83,31 @@ func (p *people) known(ctx context.Context) ([]projections.IdentityRow, error) {
 		return nil, err
 	}
 	return p.l.Node.Identities(ctx)
+}
+
+// awake writes down what the start changed: a key with a passphrase is locked
+// again, one without is not. Else nobody would hear that it is unlocked later,
+// and what waits for that would wait for ever.
+func (p *people) awake(ctx context.Context, known []projections.IdentityRow) error {
+	for _, r := range known {
+		info, err := p.l.Secrets.Keys.Info(r.ID)
+		if errors.Is(err, secrets.ErrNoKey) || err == nil && info.Locked == r.Locked {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("identity %s: %w", r.ID, err)
+		}
+		var c account.Command = account.Unlock{By: effects.Own()}
+		if info.Locked {
+			c = account.Lock{By: effects.Own()}
+		}
+		if _, err := p.agg.Accounts.Do(ctx, string(r.ID), c, es.Meta{
+			Key: "start/" + randomHex(8), Actor: es.ActorEffect, Identity: string(r.ID), Grade: es.GradeSelf,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // identity finds one by alias or secret, or makes it. The first of a new node

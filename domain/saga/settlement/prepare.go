@@ -54,15 +54,19 @@ func (c Config) prepare(s *State, r es.Recorded, e cycle.RunRequested) {
 			}
 		}
 	}
+	var run []order.Open
 	for i, some := range orders(intents) {
 		name := fmt.Sprintf("order/%s/%d", key, r.Position)
 		if i > 0 {
 			name += fmt.Sprintf("/%d", i)
 		}
-		s.prepared[r.Position] = append(s.prepared[r.Position], order.Open{
+		run = append(run, order.Open{
 			ChainID: profile.ChainID, CycleID: key, Intents: some, OrderID: es.NameID(es.ID{}, name).String(), PayerAddr: payer,
 			PayerID: e.OwnerID, Platform: e.Platform,
 		})
+	}
+	if len(run) > 0 {
+		s.prepared[key] = append(s.prepared[key], run)
 	}
 }
 

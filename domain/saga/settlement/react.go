@@ -65,14 +65,17 @@ func (c Config) configure(r es.Recorded, e allocation.Created) []es.Order {
 }
 
 // run opens the orders that were prepared, and seals again what an earlier run
-// could not send: a wallet was suspended, or a transaction failed.
+// could not send: a wallet was suspended, or a transaction failed. Orders of
+// earlier runs that nobody opened are among them: the network was not configured
+// then.
 func (c Config) run(s *State, r es.Recorded, e cycle.RunRequested) []es.Order {
 	var out []es.Order
-	for _, open := range s.prepared[r.Position] {
-		out = append(out, es.Order{Category: order.Category, ID: open.OrderID, Command: open, Identity: string(e.OwnerID)})
-	}
-	delete(s.prepared, r.Position)
 	key := cycle.StreamID(e.Platform, e.Address)
+	for _, run := range s.prepared[key] {
+		for _, open := range run {
+			out = append(out, es.Order{Category: order.Category, ID: open.OrderID, Command: open, Identity: string(e.OwnerID)})
+		}
+	}
 	var stuck []string
 	for id, t := range s.intents {
 		if o := s.orders[t.intent.OrderID]; o != nil && o.opened.CycleID == key && t.ready() && t.batch == "" {

@@ -37,13 +37,13 @@ type Config struct {
 // a transfer across agreements, so one process sees them all. It belongs to
 // the process and is changed in place.
 type State struct {
-	bills    map[string]payment.Terms     // by agreement
-	debts    map[string][]debt            // not in any order, by cycle
-	orders   map[string]*run              // open orders
-	intents  map[string]*transfer         // by id, of open orders
-	prepared map[es.Position][]order.Open // by the fact that asked for the run
-	credits  map[string][]*credit         // transfers that were learned from the chain, by cycle
-	carried  map[string]*credit           // by the intent that one of them carries
+	bills    map[string]payment.Terms  // by agreement
+	debts    map[string][]debt         // not in any order, by cycle
+	orders   map[string]*run           // open orders
+	intents  map[string]*transfer      // by id, of open orders
+	prepared map[string][][]order.Open // by cycle, those of each run of which none is open yet
+	credits  map[string][]*credit      // transfers that were learned from the chain, by cycle
+	carried  map[string]*credit        // by the intent that one of them carries
 }
 
 type debt struct {
@@ -88,7 +88,7 @@ func New(c Config) es.Saga[*State] {
 func newState() *State {
 	return &State{
 		bills: make(map[string]payment.Terms), debts: make(map[string][]debt), orders: make(map[string]*run),
-		intents: make(map[string]*transfer), prepared: make(map[es.Position][]order.Open),
+		intents: make(map[string]*transfer), prepared: make(map[string][][]order.Open),
 		credits: make(map[string][]*credit), carried: make(map[string]*credit),
 	}
 }
@@ -128,6 +128,9 @@ func (s *State) hearOrder(e any) {
 	switch e := e.(type) {
 	case order.Opened:
 		s.orders[e.OrderID] = &run{opened: e, final: make(map[string]bool)}
+		s.prepared[e.CycleID] = slices.DeleteFunc(s.prepared[e.CycleID], func(run []order.Open) bool {
+			return slices.ContainsFunc(run, func(o order.Open) bool { return o.OrderID == e.OrderID })
+		})
 	case order.IntentRecorded:
 		if o := s.orders[e.OrderID]; o != nil {
 			o.intents = append(o.intents, e.IntentID)
