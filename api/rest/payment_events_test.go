@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/wallet"
@@ -222,5 +223,38 @@ func TestAPaymentSeenIsNotToldAgain(t *testing.T) {
 	w.say(other, payment.Signed{Canonical: []byte{1, 2}, PayeeID: bob, PaymentID: strings.Repeat("b", 32), Side: identity.Requestor, Signature: []byte{0}})
 	if next := payments(first[0].Timestamp); len(next) != 1 || next[0].PaymentID != strings.Repeat("b", 32) {
 		t.Errorf("the next one is lost: %+v", next)
+	}
+}
+
+// The same of documents: their issuers' clocks, which may be ahead or behind,
+// neither repeat nor hide one.
+func TestADocumentSeenIsNotListedAgain(t *testing.T) {
+	t.Parallel()
+	for name, clock := range map[string]time.Time{"ahead": noon, "behind": noon.AddDate(-80, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTill(t)
+			note := func(n int) {
+				w.bill(identity.Requestor, bill.ReceiveNote{
+					ActivityID: someID, AgreementID: pact, Amount: "1", By: bobPeer, DebitNoteID: fmt.Sprint("note-", n), Terms: terms(), Timestamp: clock,
+				})
+			}
+			var seen []string
+			for n, after := 0, "2026-01-01T00:00:00Z"; n < 4; n++ {
+				if n < 3 {
+					note(n)
+				}
+				var page []struct{ DebitNoteID, Timestamp string }
+				if err := json.Unmarshal([]byte(w.want(w.as("alice", "GET", "/debitNotes?maxItems=1&afterTimestamp="+after, ""), 200)), &page); err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range page {
+					seen, after = append(seen, d.DebitNoteID), d.Timestamp
+				}
+			}
+			if strings.Join(seen, " ") != "note-0 note-1 note-2" {
+				t.Error(seen)
+			}
+		})
 	}
 }
