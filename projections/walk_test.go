@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	life "github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market"
@@ -76,5 +77,45 @@ func TestListsSayWhatAgreementsAre(t *testing.T) {
 	}
 	if len(list) != len(want) || len(seen) < 12 {
 		t.Errorf("%d of %d, of the kinds %v", len(list), len(want), seen)
+	}
+}
+
+// The same of activities.
+func TestListsSayHowActivitiesAre(t *testing.T) {
+	t.Parallel()
+	w, chance := newWorld(t), rand.New(rand.NewPCG(3, 4))
+	own := identity.Caller{Actor: es.ActorSaga}
+	pair := func(current, next life.Phase) life.Pair { return life.Pair{Current: current, Pending: next} }
+	want := make(map[string]life.State)
+	for n := range 400 {
+		id := fmt.Sprintf("%032x", n)
+		side, first := r, life.Command(life.RequestCreation{ActivityID: id, AgreementID: deal, AgreementState: "Approved", By: own, Provider: bob, Requestor: alice})
+		if n%2 == 1 {
+			side, first = p, life.Create{ActivityID: id, AgreementID: deal, AgreementState: "Approved", By: identity.Caller{Actor: es.ActorPeer, Node: alice}, Provider: bob, Requestor: alice}
+		}
+		stream := life.StreamID(side, id)
+		want[stream] = walk(w, "activity-"+stream, life.Rules, chance, 20, []life.Command{first,
+			life.ConfirmCreation{By: own, ProviderID: id}, life.ConfirmCreation{By: own, ProviderID: id}, life.FailCreation{By: own, Code: "x"},
+			life.ObserveState{By: own, Pair: pair(life.Initialized, life.Deployed)}, life.ObserveState{By: own, Pair: pair(life.Ready, ""), Reason: "why"},
+			life.ObserveState{By: own, Pair: pair(life.PhaseTerminated, "")}, life.RequestSpawn{By: own, Runtime: "x"}, life.ConfirmSpawn{By: own, PID: 1},
+			life.ReportState{By: own, Pair: pair(life.Deployed, life.Ready)}, life.ReportState{By: own, Pair: pair(life.Ready, "")},
+			life.ReportState{By: own, Pair: pair(life.PhaseUnresponsive, "")}, life.MarkUnresponsive{By: own}, life.MarkUnresponsive{By: own},
+			life.MarkRecovered{By: own}, life.MarkRecovered{By: own}, life.RequestDestruction{By: own}, life.ConfirmDestruction{By: own, Reason: "gone"}, life.End{By: own},
+		})
+	}
+	a := openActivity(t, w, projections.Memory)
+	list, err := a.Activities(t.Context(), projections.ActivityFilter{})
+	must(t, err)
+	seen := make(map[string]int)
+	for _, x := range list {
+		s := want[life.StreamID(x.Side, x.ID)]
+		got := fmt.Sprint(x.State, "/", x.Pending, x.Reason, x.Error, !x.Ended.IsZero(), x.Owner, x.AgreementID)
+		if is := fmt.Sprint(s.Pair.Current, "/", s.Pair.Pending, s.Reason, s.ErrorMessage, s.Ended, s.Owner(), s.AgreementID); got != is || s.Pair.Current == "" {
+			t.Errorf("%s: listed %s, is %s", x.Side, got, is)
+		}
+		seen[fmt.Sprint(x.Side, x.State)]++
+	}
+	if len(seen) < 7 {
+		t.Errorf("of the kinds %v", seen)
 	}
 }
