@@ -15,7 +15,7 @@ import (
 // they used?".
 type activities struct{}
 
-func (activities) Name() string { return "activities/1" }
+func (activities) Name() string { return "activities/2" }
 
 func (activities) Schema() string {
 	return `CREATE TABLE activities (
@@ -51,7 +51,12 @@ func (v activities) Apply(tx *Tx, r es.Recorded) error {
 			a.set("state", "Unresponsive")
 		}, side, id)
 	case life.Recovered:
-		return tx.update("activities", func(a *row) { a.set("state", a.text("before")) }, side, id)
+		return tx.update("activities", func(a *row) {
+			if before := a.text("before"); before != "" {
+				a.set("state", before)
+				a.set("before", "")
+			}
+		}, side, id)
 	case life.Terminated:
 		return tx.update("activities", func(a *row) {
 			a.set("state", "Terminated")
@@ -79,6 +84,7 @@ func (activities) begin(tx *Tx, r es.Recorded, e life.Created) error {
 func (activities) state(tx *Tx, side identity.Side, id string, state, next life.Phase, reason, message string) error {
 	return tx.update("activities", func(a *row) {
 		a.set("state", state)
+		a.set("before", "")
 		a.set("pending", next)
 		a.set("reason", reason)
 		a.set("error", message)

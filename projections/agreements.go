@@ -12,7 +12,7 @@ import (
 // agreements answers "which agreements do I have, and in which state?".
 type agreements struct{}
 
-func (agreements) Name() string { return "agreements/1" }
+func (agreements) Name() string { return "agreements/2" }
 
 func (agreements) Schema() string {
 	return `CREATE TABLE agreements (
@@ -50,7 +50,12 @@ func (v agreements) Apply(tx *Tx, r es.Recorded) error {
 			}
 		})
 	case agreement.ApprovalReceived:
-		return v.update(tx, e.Side, e.AgreementID, func(a *row) { a.set("approved", e.ApprovedAt) })
+		return v.update(tx, e.Side, e.AgreementID, func(a *row) {
+			a.set("approved", e.ApprovedAt)
+			if a.text("state") == "Proposal" { // it overtook the answer to our confirmation
+				a.set("state", "Pending")
+			}
+		})
 	case agreement.Approved:
 		return v.state(tx, e.Side, e.AgreementID, "Approved", "Pending")
 	case agreement.ApprovalFailed:

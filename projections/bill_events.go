@@ -124,7 +124,7 @@ func (v billEvents) health(tx *Tx, r es.Recorded) error {
 func (billEvents) tell(tx *Tx, r es.Recorded, e wallet.HealthChanged, code string, properties []json.RawMessage) error {
 	rows, err := tx.query(`SELECT d.side, d.agreement_id, d.kind, d.id FROM documents d
 		JOIN bills b ON b.side = d.side AND b.agreement_id = d.agreement_id JOIN wallet_health w ON w.address = lower(b.payer_addr) AND w.platform = b.platform
-		WHERE d.side = 'R' AND d.status = 'ACCEPTED' AND w.address = ? AND w.chain_id = ? ORDER BY d.agreement_id, d.id`,
+		WHERE d.side = 'R' AND d.status = 'ACCEPTED' AND w.address = ? AND w.chain_id = ?`+tx.last("d", "b", "w")+` ORDER BY d.agreement_id, d.id`,
 		strings.ToLower(e.Address), int64(e.ChainID)) //nolint:gosec // chain ids are small
 	if err != nil {
 		return err

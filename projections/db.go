@@ -291,7 +291,7 @@ func (d *DB) createTables(tx *sql.Tx) error {
 func (d *DB) version() string {
 	h := sha256.New()
 	if d.every {
-		h.Write([]byte("every version 1\n"))
+		h.Write([]byte("every version 2\n"))
 	}
 	for _, v := range d.views {
 		fmt.Fprintf(h, "%s\x00%s\x00%q\x00", v.Name(), v.Schema(), v.Hears())

@@ -17,7 +17,7 @@ import (
 // deadlines answers "what happens next by itself?".
 type deadlines struct{}
 
-func (deadlines) Name() string { return "deadlines/3" }
+func (deadlines) Name() string { return "deadlines/4" }
 
 func (deadlines) Schema() string {
 	return `CREATE TABLE deadlines (stream TEXT NOT NULL, what TEXT NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (stream, what)) WITHOUT ROWID;
@@ -103,6 +103,7 @@ func (v deadlines) owes(tx *Tx, r es.Recorded, document string, so bool) error {
 		return err
 	}
 	payer := b.text("cycle")
+	document = string(r.Stream) + "/" + document // their issuers choose the ids
 	debt, err := tx.get("deadline_debts", payer, document)
 	if err != nil {
 		return err

@@ -51,3 +51,21 @@ func TestNothingIsSettledWhenNothingIsOwed(t *testing.T) {
 		t.Fatalf("the payment was taken back: %+v", rows)
 	}
 }
+
+// Two providers may give their bills the same id.
+func TestABillThatIsSettledIsNotTheOneOfAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := openNode(t, w, projections.Memory)
+	const platform = payment.Platform("erc20-hoodi-tglm")
+	next := time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)
+	w.say("cycle-"+cycle.StreamID(platform, string(alice)), cycle.Configured{Address: string(alice), IntervalSec: 60, NextAt: next, OwnerID: alice, Platform: platform})
+	for _, id := range []string{"d1", "d2"} {
+		w.say("bill-R-"+id, bill.Opened{AgreementID: id, PayeeAddr: string(bob), PayeeID: bob, PayerAddr: string(alice), PayerID: alice, Platform: platform, Side: r},
+			bill.InvoiceAccepted{AgreementID: id, Amount: money.MustParse("1"), InvoiceID: "same", Side: r})
+	}
+	w.say("bill-R-d1", bill.Settled{AgreementID: "d1", DocumentID: "same", Side: r})
+	if rows, err := n.Deadlines(t.Context(), time.Time{}, 0); err != nil || len(rows) != 1 || !rows[0].Due.Equal(next) {
+		t.Errorf("the other one is owed still: %+v %v", rows, err)
+	}
+}

@@ -16,21 +16,21 @@ type Change struct {
 	After  string // "" = it is not there
 }
 
-// compared are the things that [Diff] looks at: a key, a side and fields, as
-// texts.
+// compared are the things that [Diff] looks at: an id, a side, what tells those
+// of the same id apart, and fields, as texts.
 var compared = []struct {
 	kind   string
 	group  func(*Past) *DB
 	fields []string
 	query  string
 }{
-	{"agreement", marketOfPast, []string{"state"}, `SELECT id, side, state FROM agreements`},
-	{"activity", func(p *Past) *DB { return p.Activity.DB }, []string{"state"}, `SELECT id, side, state FROM activities`},
-	{"debit-note", paymentOfPast, []string{"amount", "status"}, `SELECT id, side, amount, status FROM documents WHERE kind = 'note'`},
-	{"invoice", paymentOfPast, []string{"amount", "status"}, `SELECT id, side, amount, status FROM documents WHERE kind = 'invoice'`},
-	{"allocation", paymentOfPast, []string{"total", "committed", "paid", "closed"}, `SELECT id, '', total, committed, paid, closed FROM allocations`},
-	{"payment", paymentOfPast, []string{"amount", "state"}, `SELECT id, side, amount, state FROM payments`},
-	{"balance", paymentOfPast, []string{"amount"}, `SELECT owner || ' ' || platform || ' ' || asset || ' ' || account || ' ' || key, '', amount FROM balances WHERE amount <> '0'`},
+	{"agreement", marketOfPast, []string{"state"}, `SELECT id, side, '', state FROM agreements`},
+	{"activity", func(p *Past) *DB { return p.Activity.DB }, []string{"state"}, `SELECT id, side, '', state FROM activities`},
+	{"debit-note", paymentOfPast, []string{"amount", "status"}, `SELECT id, side, agreement_id, amount, status FROM documents WHERE kind = 'note'`},
+	{"invoice", paymentOfPast, []string{"amount", "status"}, `SELECT id, side, agreement_id, amount, status FROM documents WHERE kind = 'invoice'`},
+	{"allocation", paymentOfPast, []string{"total", "committed", "paid", "closed"}, `SELECT id, '', '', total, committed, paid, closed FROM allocations`},
+	{"payment", paymentOfPast, []string{"amount", "state"}, `SELECT id, side, payee, amount, state FROM payments`},
+	{"balance", paymentOfPast, []string{"amount"}, `SELECT owner || ' ' || platform || ' ' || asset || ' ' || account || ' ' || key, '', '', amount FROM balances WHERE amount <> '0'`},
 }
 
 func marketOfPast(p *Past) *DB  { return p.Market.DB }
@@ -59,7 +59,8 @@ func Diff(ctx context.Context, before, after *Past) ([]Change, error) {
 		}
 		slices.Sort(keys)
 		for _, k := range keys {
-			id, side, _ := strings.Cut(k, "\x00")
+			id, rest, _ := strings.Cut(k, "\x00")
+			side, _, _ := strings.Cut(rest, "\x00")
 			for i, field := range c.fields {
 				was, is := at(a[k], i), at(b[k], i)
 				if was != is {
@@ -78,17 +79,17 @@ func at(fields []string, i int) string {
 	return fields[i]
 }
 
-// things reads rows of texts by their key and side.
+// things reads rows of texts by what they are.
 func things(ctx context.Context, db *DB, text string, fields int) (map[string][]string, error) {
 	out := make(map[string][]string)
 	_, err := query(ctx, db, func(s scanner) (none struct{}, err error) {
-		row := make([]string, fields+2)
+		row := make([]string, fields+3)
 		into := make([]any, len(row))
 		for i := range row {
 			into[i] = &row[i]
 		}
 		err = s.Scan(into...)
-		out[row[0]+"\x00"+row[1]] = row[2:]
+		out[strings.Join(row[:3], "\x00")] = row[3:]
 		return none, err
 	}, text)
 	return out, err

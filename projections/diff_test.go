@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/payment/bill"
+	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/projections"
 	"github.com/emet-node/emet/projections/story/storytest"
 )
@@ -55,5 +58,36 @@ func TestWhatChangedBetweenTwoMoments(t *testing.T) {
 	}
 	if strings.Count(whole, "\n") != strings.Count(back, "\n") {
 		t.Errorf("what came does not go:\n%s\n%s", whole, back)
+	}
+}
+
+// Issuers choose the ids of their bills, and payees of one transfer share the
+// id of its payment.
+func TestThingsOfTheSameIDAreToldApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, id := range []string{"d1", "d2", "d3"} {
+		payee := bob[:len(bob)-1] + identity.NodeID(id[1:])
+		w.say("bill-R-"+id, bill.Opened{AgreementID: id, PayeeID: payee, PayerID: alice, Platform: "erc20-hoodi-tglm", Side: r},
+			bill.InvoiceReceived{AgreementID: id, InvoiceID: "same", Side: r, Amount: amount(t, "1")})
+		w.say("payment-R-pp", payment.SigningRequested{PaymentID: "pp", Side: r, PayeeID: payee, PayerID: alice, Platform: "erc20-hoodi-tglm"})
+	}
+	m, a, p, n := openAll(t, w, projections.Memory)
+	before := p.Position()
+	for _, id := range []string{"d1", "d2", "d3"} {
+		w.say("bill-R-"+id, bill.InvoiceRejected{AgreementID: id, InvoiceID: "same", Side: r, Rejection: "{}"})
+		w.say("payment-R-pp", payment.Signed{PaymentID: "pp", Side: r, PayeeID: bob[:len(bob)-1] + identity.NodeID(id[1:])})
+	}
+	for _, d := range []*projections.DB{m.DB, a.DB, p.DB, n.DB} {
+		must(t, d.CatchUp(t.Context()))
+	}
+	changes, err := projections.Diff(t.Context(), projections.PastOf(m, a, p, n, before), projections.PastOf(m, a, p, n, p.Position()))
+	must(t, err)
+	seen := make(map[string]int)
+	for _, c := range changes {
+		seen[c.Kind+" "+c.Side+" "+c.ID+"."+c.Field+": "+c.Before+" → "+c.After]++
+	}
+	if seen["invoice R same.status: RECEIVED → REJECTED"] != 3 || seen["payment R pp.state: signing → signed"] != 3 || len(seen) != 2 {
+		t.Errorf("%v", seen)
 	}
 }

@@ -96,3 +96,32 @@ func TestCursorsLoseNothingInABurst(t *testing.T) {
 		t.Fatalf("%d of %d events came", len(seen), n)
 	}
 }
+
+// The provider's approval may be here, and its commit be answered, before the
+// answer to our confirmation is.
+func TestAnApprovalThatOvertakesTheConfirmation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := openMarket(t, w, projections.Memory)
+	rules := agreement.Rules
+	var state agreement.State
+	for _, step := range []struct {
+		fact agreement.Event
+		want string
+	}{
+		{agreement.Created{AgreementID: deal, Side: r, Terms: terms()}, "Proposal"},
+		{agreement.ConfirmationRequested{AgreementID: deal, Side: r, Session: "s1"}, "Proposal"},
+		{agreement.ApprovalReceived{AgreementID: deal, Side: r, ApprovedAt: noon}, "Pending"},
+		{agreement.CommitRequested{AgreementID: deal, Side: r}, "Pending"},
+		{agreement.Approved{AgreementID: deal, Side: r}, "Approved"},
+		{agreement.Confirmed{AgreementID: deal, Side: r}, "Approved"},
+	} {
+		w.say("agreement-R-"+deal, step.fact)
+		state = rules.Evolve(state, step.fact)
+		list, err := m.Agreements(t.Context(), projections.AgreementFilter{Owner: alice})
+		must(t, err)
+		if list[0].State != step.want || state.Shown() != step.want {
+			t.Errorf("after %T the list says %s, the agreement %s, want %s", step.fact, list[0].State, state.Shown(), step.want)
+		}
+	}
+}

@@ -157,7 +157,7 @@ const paymentColumns = `p.id, p.side, p.payer, p.payee, p.payee_addr, p.payer_ad
 func (p *Payment) Payments(ctx context.Context, f PaymentFilter) ([]PaymentRow, error) {
 	var c conditions
 	c.add(true, "(p.side = 'R' AND p.payer = ? OR p.side = 'P' AND p.payee = ?)", f.Owner, f.Owner)
-	c.add(!f.Unlisted, "p.listed > ?", f.After)
+	c.add(!f.Unlisted, "p.listed > 0 AND p.listed > ?", f.After)
 	c.add(f.ID != "", "p.id = ?", f.ID)
 	c.add(f.Side != "", "p.side = ?", f.Side)
 	c.add(f.Driver != "", "p.platform LIKE ? || '-%'", f.Driver)

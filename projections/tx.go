@@ -203,7 +203,8 @@ func plainAll(values []any) []any {
 	return values
 }
 
-// query runs a question about the tables, with all that was written so far.
+// query runs a question about the tables, with all that was written so far. Each
+// table must be in [Tx.last].
 func (t *Tx) query(text string, args ...any) (*sql.Rows, error) {
 	if err := t.flush(); err != nil {
 		return nil, err
@@ -213,6 +214,18 @@ func (t *Tx) query(text string, args ...any) (*sql.Rows, error) {
 		return nil, err
 	}
 	return s.Query(args...)
+}
+
+// last is the condition that the rows of some tables are as they are now, where
+// every version is kept. It belongs to what [Tx.query] asks.
+func (t *Tx) last(tables ...string) (condition string) {
+	if !t.rows.every {
+		return ""
+	}
+	for _, name := range tables {
+		condition += fmt.Sprintf(" AND %s.until = %d", name, endless)
+	}
+	return condition
 }
 
 // flush writes the rows that changed.

@@ -69,6 +69,7 @@ type activityAPI struct {
 
 	mu    sync.Mutex
 	asked map[string]*lastAsked
+	used  map[string]peer.ActivityUsage // the last reading that is known
 }
 
 // lastAsked remembers what a provider said about an activity and when, so that
@@ -82,7 +83,7 @@ type lastAsked struct {
 }
 
 func newActivityAPI(s *server) *activityAPI {
-	return &activityAPI{server: s, Activity: s.Deps.Activity, agreements: s.Deps.Market.Agreements, asked: make(map[string]*lastAsked)}
+	return &activityAPI{server: s, Activity: s.Deps.Activity, agreements: s.Deps.Market.Agreements, asked: make(map[string]*lastAsked), used: make(map[string]peer.ActivityUsage)}
 }
 
 var activityFamily = family{text: activityText, status: func(err error) int {
@@ -352,7 +353,7 @@ func (a *activityAPI) last(id string) *lastAsked {
 }
 
 // forget makes the next question about an activity go to its provider, after
-// something that changes it.
+// something that changes it. The last reading stays known.
 func (a *activityAPI) forget(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -406,11 +407,11 @@ func (a *activityAPI) GetActivityUsage(c echo.Context) error {
 	if u.Vector != "" {
 		return ok(c, gen.ActivityUsage{CurrentUsage: json.RawMessage(u.Vector), Timestamp: u.At.Unix()})
 	}
-	last := a.last(s.ID)
-	last.mu.Lock()
-	defer last.mu.Unlock()
-	if last.is.Vector != "" {
-		return ok(c, gen.ActivityUsage{CurrentUsage: json.RawMessage(last.is.Vector), Timestamp: last.is.AtUnix})
+	a.mu.Lock()
+	last := a.used[s.ID]
+	a.mu.Unlock()
+	if last.Vector != "" {
+		return ok(c, gen.ActivityUsage{CurrentUsage: json.RawMessage(last.Vector), Timestamp: last.AtUnix})
 	}
 	return ok(c, gen.ActivityUsage{Timestamp: a.now().Unix()})
 }
@@ -425,8 +426,22 @@ func (a *activityAPI) usageOf(ctx context.Context, id string) (peer.ActivityUsag
 	is, err := a.Providers.Usage(ctx, id)
 	if err == nil {
 		last.usage, last.is = time.Now(), is
+		a.read(id, is)
 	}
 	return is, err
+}
+
+// read notes what an activity has used, for when nobody can be asked any more.
+func (a *activityAPI) read(id string, is peer.ActivityUsage) {
+	if is.Vector == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.used) >= maxActivities {
+		clear(a.used)
+	}
+	a.used[id] = is
 }
 
 // GetRunningCommands lists what runs now.

@@ -170,7 +170,9 @@ func TestAnActivityAsGolemJSUsesIt(t *testing.T) {
 	if got := w.call(200, "GET", base+a+"/state", "").body; got != `{"state":["Terminated",null]}` {
 		t.Errorf("state %s", got)
 	}
-	w.call(200, "GET", base+a+"/usage", "")
+	if got := w.call(200, "GET", base+a+"/usage", "").body; got != `{"currentUsage":[1.5,0.25],"timestamp":1700000000}` {
+		t.Errorf("the last reading was %s", got)
+	}
 	w.call(200, "GET", base+a+"/agreement", "")
 	w.call(200, "GET", base+a+"/exec/"+b, "") // results outlive the activity
 	gone := w.call(500, "POST", base+a+"/exec", `{"text":"[]"}`).body

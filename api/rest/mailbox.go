@@ -22,8 +22,9 @@ type mailbox struct {
 	done    chan struct{}
 
 	mu    sync.Mutex
-	moved chan struct{} // closed and replaced when matches came
-	freed map[string]string
+	moved chan struct{}     // closed and replaced when matches came
+	freed map[string]string // the agreement whose end made an offer available last
+	ended map[string]bool   // agreements whose end did
 }
 
 func newPostOffice(book Book) *postOffice {
@@ -40,7 +41,7 @@ func (p *postOffice) open(id, properties, constraints string, owner identity.Nod
 	p.sweep()
 	b := &mailbox{
 		cursor: p.book.Open(properties, constraints, owner), expires: expires,
-		done: make(chan struct{}), moved: make(chan struct{}), freed: make(map[string]string),
+		done: make(chan struct{}), moved: make(chan struct{}), freed: make(map[string]string), ended: make(map[string]bool),
 	}
 	p.boxes[id] = b
 	go b.listen()
@@ -99,11 +100,14 @@ func (b *mailbox) news() <-chan struct{} {
 }
 
 // free makes an offer available again after an agreement about it ended. It
-// does so once per agreement.
+// does so once per agreement; those about one offer come in the order in which
+// they were made.
 func (b *mailbox) free(offerID, agreementID string) {
 	b.mu.Lock()
-	known := b.freed[offerID] == agreementID
-	b.freed[offerID] = agreementID
+	known := b.ended[agreementID]
+	if !known {
+		b.freed[offerID], b.ended[agreementID] = agreementID, true
+	}
 	b.mu.Unlock()
 	if !known {
 		b.cursor.Return(offerID)

@@ -1,12 +1,15 @@
 package rest
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/market/agreement"
+	"github.com/emet-node/emet/projections"
 )
 
 // Clients learn of an agreement that expired by waiting for it or looking at
@@ -42,4 +45,39 @@ func TestEqualOffersHaveTheirOwnIDs(t *testing.T) {
 func (w *world) demandsAnOffer() string {
 	w.sells(offerText)
 	return w.demands()
+}
+
+// looks counts how often it is looked what came for a subscription.
+type looks struct {
+	MarketViews
+	n atomic.Int64
+}
+
+// Negotiations implements MarketViews.
+func (l *looks) Negotiations(ctx context.Context, subscription string) ([]projections.NegotiationRow, error) {
+	l.n.Add(1)
+	return l.MarketViews.Negotiations(ctx, subscription)
+}
+
+// A poll sleeps until something comes, also when several agreements about one
+// offer have ended.
+func TestAPollSleepsAfterManyAgreementsWithOneProvider(t *testing.T) {
+	t.Parallel()
+	var l looks
+	w := newWorld(t, func(d *Deps) { l.MarketViews, d.Market.Views = d.Market.Views, &l })
+	demand := w.demandsAnOffer()
+	for range 2 {
+		id := w.agrees(demand)
+		w.call(200, "POST", "/market-api/v1/agreements/"+id+"/terminate", `{"message":"done"}`)
+	}
+	if again := w.events(demand, "timeout=5"); len(again) != 1 || again[0]["proposal"].(map[string]any)["state"] != "Initial" {
+		t.Fatalf("the offer does not match again: %v", again)
+	}
+	before := l.n.Load()
+	if got := w.events(demand, "timeout=1"); len(got) != 0 {
+		t.Fatalf("it came twice: %v", got)
+	}
+	if n := l.n.Load() - before; n > 5 {
+		t.Errorf("a poll to which nothing came looked %d times", n)
+	}
 }

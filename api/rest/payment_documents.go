@@ -11,10 +11,13 @@ import (
 	"github.com/emet-node/emet/projections"
 )
 
+// debitNoteAnswer shows a note. Its time, like that of an invoice, is when this
+// node issued or received it: lists go on from there, and no issuer's clock
+// repeats or hides one.
 func debitNoteAnswer(r projections.DocumentRow) gen.DebitNote {
 	out := gen.DebitNote{
 		DebitNoteId: r.ID, IssuerId: string(r.Issuer), RecipientId: string(r.Recipient), PayeeAddr: r.PayeeAddr, PayerAddr: r.PayerAddr,
-		PaymentPlatform: string(r.Platform), PreviousDebitNoteId: r.PreviousID, Timestamp: dto.At(r.Timestamp), AgreementId: r.AgreementID,
+		PaymentPlatform: string(r.Platform), PreviousDebitNoteId: r.PreviousID, Timestamp: dto.At(r.Recorded), AgreementId: r.AgreementID,
 		TotalAmountDue: amountOf(r), PaymentDueDate: dto.At(r.Due), Status: gen.DocumentStatus(r.Status),
 	}
 	if len(r.ActivityIDs) > 0 {
@@ -29,7 +32,7 @@ func debitNoteAnswer(r projections.DocumentRow) gen.DebitNote {
 func invoiceAnswer(r projections.DocumentRow) gen.Invoice {
 	return gen.Invoice{
 		InvoiceId: r.ID, IssuerId: string(r.Issuer), RecipientId: string(r.Recipient), PayeeAddr: r.PayeeAddr, PayerAddr: r.PayerAddr,
-		PaymentPlatform: string(r.Platform), Timestamp: dto.At(r.Timestamp), AgreementId: r.AgreementID, ActivityIds: r.ActivityIDs,
+		PaymentPlatform: string(r.Platform), Timestamp: dto.At(r.Recorded), AgreementId: r.AgreementID, ActivityIds: r.ActivityIDs,
 		Amount: amountOf(r), PaymentDueDate: dto.At(r.Due), Status: gen.DocumentStatus(r.Status),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
+	"github.com/emet-node/emet/domain/payment/bill"
 	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/wallet"
@@ -190,3 +191,70 @@ func TestWhatStandsInTheWayOfPaying(t *testing.T) {
 }
 
 func amountOf1() money.Amount { return money.MustParse("1") }
+
+// A payment shows one time only, so that is the cursor of those who wait for
+// the next one.
+func TestAPaymentSeenIsNotToldAgain(t *testing.T) {
+	t.Parallel()
+	w := newTill(t)
+	w.pays()
+	payments := func(after string) (out []struct{ PaymentID, Timestamp string }) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(w.want(w.as("alice", "GET", "/payments?timeout=0&afterTimestamp="+after, ""), 200)), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	first := payments("2026-01-01T00:00:00Z")
+	if len(first) != 1 {
+		t.Fatalf("%+v", first)
+	}
+	if again := payments(first[0].Timestamp); len(again) != 0 {
+		t.Errorf("after %s: %+v", first[0].Timestamp, again)
+	}
+	other := "payment-" + payment.SentID(strings.Repeat("b", 32))
+	w.say(other, payment.SigningRequested{
+		PayeeAddr: string(bob), PayeeID: bob, PayerAddr: string(alice), PayerID: alice, PaymentID: strings.Repeat("b", 32), Platform: hoodi,
+		Side: identity.Requestor, Timestamp: noon.AddDate(-80, 0, 0), TxHash: txHash,
+	})
+	if early := payments("1960-01-01T00:00:00Z"); len(early) != 1 {
+		t.Errorf("one that is not signed is listed: %+v", early)
+	}
+	w.say(other, payment.Signed{Canonical: []byte{1, 2}, PayeeID: bob, PaymentID: strings.Repeat("b", 32), Side: identity.Requestor, Signature: []byte{0}})
+	if next := payments(first[0].Timestamp); len(next) != 1 || next[0].PaymentID != strings.Repeat("b", 32) {
+		t.Errorf("the next one is lost: %+v", next)
+	}
+}
+
+// The same of documents: their issuers' clocks, which may be ahead or behind,
+// neither repeat nor hide one.
+func TestADocumentSeenIsNotListedAgain(t *testing.T) {
+	t.Parallel()
+	for name, clock := range map[string]time.Time{"ahead": noon, "behind": noon.AddDate(-80, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTill(t)
+			note := func(n int) {
+				w.bill(identity.Requestor, bill.ReceiveNote{
+					ActivityID: someID, AgreementID: pact, Amount: "1", By: bobPeer, DebitNoteID: fmt.Sprint("note-", n), Terms: terms(), Timestamp: clock,
+				})
+			}
+			var seen []string
+			for n, after := 0, "2026-01-01T00:00:00Z"; n < 4; n++ {
+				if n < 3 {
+					note(n)
+				}
+				var page []struct{ DebitNoteID, Timestamp string }
+				if err := json.Unmarshal([]byte(w.want(w.as("alice", "GET", "/debitNotes?maxItems=1&afterTimestamp="+after, ""), 200)), &page); err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range page {
+					seen, after = append(seen, d.DebitNoteID), d.Timestamp
+				}
+			}
+			if strings.Join(seen, " ") != "note-0 note-1 note-2" {
+				t.Error(seen)
+			}
+		})
+	}
+}

@@ -69,10 +69,12 @@ func showPayments(c echo.Context, rows []projections.PaymentRow) error {
 	return list(c, out)
 }
 
+// paymentAnswer shows a payment. Its time is that of this node, which is where
+// who saw it goes on; what the payer signed has the payer's.
 func paymentAnswer(r projections.PaymentRow) gen.Payment {
 	out := gen.Payment{
 		PaymentId: r.ID, PayerId: string(r.Payer), PayeeId: string(r.Payee), PayerAddr: r.PayerAddr, PayeeAddr: r.PayeeAddr,
-		PaymentPlatform: string(r.Platform), Amount: moneyOf(r.Amount), Timestamp: dto.At(r.Timestamp), Details: detailsOf(r.TxHash),
+		PaymentPlatform: string(r.Platform), Amount: moneyOf(r.Amount), Timestamp: dto.At(r.Listed), Details: detailsOf(r.TxHash),
 		AgreementPayments: []gen.AgreementPayment{}, ActivityPayments: []gen.ActivityPayment{},
 	}
 	for _, s := range r.Shares {

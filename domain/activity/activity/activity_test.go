@@ -178,6 +178,9 @@ func TestSilenceAndRecovery(t *testing.T) {
 		t.Fatalf("after recovery it is %s, was Ready", p)
 	}
 	back.When(activity.MarkRecovered{By: self}).Then(t)
+	said := activity.StateChanged{ActivityID: id, State: activity.PhaseUnresponsive} // by an agent, which is not known to have been silent
+	s.Given(said).When(activity.MarkRecovered{By: self}).Then(t)
+	s.Given(lost, ready, said).When(activity.MarkRecovered{By: self}).Then(t)
 }
 
 func TestDestroy(t *testing.T) {

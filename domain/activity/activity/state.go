@@ -81,7 +81,7 @@ func evolve(s State, e Event) State {
 	case StateObserved:
 		s.Pair, s.Reason, s.ErrorMessage = Pair{e.State, e.Pending}, e.Reason, e.ErrorMessage
 	case StateChanged:
-		s.Pair, s.Reason, s.ErrorMessage = Pair{e.State, e.Pending}, e.Reason, e.ErrorMessage
+		s.Pair, s.Reason, s.ErrorMessage, s.before = Pair{e.State, e.Pending}, e.Reason, e.ErrorMessage, ""
 	case DestructionRequested:
 		s.DestructionOpen = true
 	case Terminated:
@@ -117,7 +117,9 @@ func evolveUnit(s State, e Event) State {
 	case Unresponsive:
 		s.before, s.Pair.Current = s.Pair.Current, PhaseUnresponsive
 	case Recovered:
-		s.Pair.Current, s.before = s.before, ""
+		if s.before != "" {
+			s.Pair.Current, s.before = s.before, ""
+		}
 	case Reattached:
 		s.Seq, s.found = e.Seq, true
 		if e.PID != 0 { // it was found before it was said to be started

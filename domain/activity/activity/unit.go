@@ -32,7 +32,7 @@ func unit(s State, c Command) (identity.Caller, func() ([]Event, error)) {
 		silent := !s.Ended && s.Pair.Alive() && s.Pair.Current != PhaseUnresponsive
 		return c.By, func() ([]Event, error) { return when(silent, Unresponsive{ActivityID: s.ID, SilentMS: c.SilentMS}) }
 	case MarkRecovered:
-		back := !s.Ended && s.Pair.Current == PhaseUnresponsive
+		back := !s.Ended && s.Pair.Current == PhaseUnresponsive && s.before != "" // what was reported so is for who reports to take back
 		return c.By, func() ([]Event, error) { return when(back, Recovered{ActivityID: s.ID}) }
 	case ExceedLimit:
 		over := LimitExceeded{ActivityID: s.ID, Allowed: c.Allowed, Counter: c.Counter, Measured: c.Measured}
