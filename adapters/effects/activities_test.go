@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
 	"github.com/emet-node/emet/adapters/exeunit/fake"
 	netmemory "github.com/emet-node/emet/adapters/net/memory"
@@ -447,7 +448,7 @@ func TestStrangersLearnNothingOfActivities(t *testing.T) {
 	rented(t, say("secret"), func(t *testing.T, p *pair, id string) {
 		b, _ := p.exec(id, hello)
 		p.closed(id, b)
-		mallory := p.n.Join([]identity.NodeID{eve}, &handler{}, nil)
+		mallory := p.n.Join([]identity.NodeID{eve}, effects.Inbound{}, nil)
 		defer mallory.Close() //nolint:errcheck // a test
 		head, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
