@@ -450,6 +450,7 @@ func TestStrangersLearnNothingOfActivities(t *testing.T) {
 		p.closed(id, b)
 		mallory := p.n.Join([]identity.NodeID{eve}, effects.Inbound{}, nil)
 		defer mallory.Close() //nolint:errcheck // a test
+		synctest.Wait()       // what bob has to write down of the batch is there
 		head, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
 			peer.GetActivityState{ActivityID: id},
