@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects"
 	"github.com/emet-node/emet/adapters/effects/activities"
 	"github.com/emet-node/emet/adapters/exeunit/fake"
 	netmemory "github.com/emet-node/emet/adapters/net/memory"
@@ -447,8 +448,9 @@ func TestStrangersLearnNothingOfActivities(t *testing.T) {
 	rented(t, say("secret"), func(t *testing.T, p *pair, id string) {
 		b, _ := p.exec(id, hello)
 		p.closed(id, b)
-		mallory := p.n.Join([]identity.NodeID{eve}, &handler{}, nil)
+		mallory := p.n.Join([]identity.NodeID{eve}, effects.Inbound{}, nil)
 		defer mallory.Close() //nolint:errcheck // a test
+		synctest.Wait()       // what bob has to write down of the batch is there
 		head, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
 			peer.GetActivityState{ActivityID: id},

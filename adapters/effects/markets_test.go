@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emet-node/emet/adapters/effects"
 	netmemory "github.com/emet-node/emet/adapters/net/memory"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -102,7 +103,7 @@ func TestOffersReachTheOtherNodeAndLeaveIt(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
 		o := p.known()
 		// A stranger's word does not take it away, its owner's does.
-		mallory := p.n.Join([]identity.NodeID{eve}, &handler{}, nil)
+		mallory := p.n.Join([]identity.NodeID{eve}, effects.Inbound{}, nil)
 		defer mallory.Close() //nolint:errcheck // a test
 		for _, w := range []identity.NodeID{eve, bob} {
 			if err := mallory.Broadcast(t.Context(), eve, peer.OffersAnnounced{Withdrawn: []peer.Withdrawal{{ID: o.ID, Provider: w}}}); err != nil {
@@ -358,7 +359,7 @@ func TestStrangersAndForgersAreRefused(t *testing.T) {
 	between(t, func(t *testing.T, p *pair) {
 		k := p.draft()
 		id := p.deal()
-		mallory := p.n.Join([]identity.NodeID{eve}, &handler{}, nil)
+		mallory := p.n.Join([]identity.NodeID{eve}, effects.Inbound{}, nil)
 		defer mallory.Close() //nolint:errcheck // a test
 		head, _ := p.bob.l.Store.Head(t.Context())
 		now := moment()

@@ -153,11 +153,10 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 		activities: es.NewAggregate(l, activity.Category, activity.Rules), batches: es.NewAggregate(l, batch.Category, batch.Rules),
 		usages: es.NewAggregate(l, usage.Category, usage.Rules), providers: es.NewAggregate(l, agent.Category, agent.Rules),
 	}
-	late := &handler{}
+	late := &handler{wired: make(chan struct{})}
 	gossip := &markets.Gossip{Log: l, Book: x.book, Logger: quiet, Default: func() identity.NodeID { return id }}
 	x.net = n.Join([]identity.NodeID{id}, late, late.hear)
 	gossip.Peers, gossip.Out = x.net, x.net
-	late.listen(gossip.Hear)
 	agg := markets.Aggregates{Log: l, Offers: x.offers, Demands: x.demands, Negotiations: x.negotiations, Agreements: x.agreements}
 	market := &markets.Outbound{Aggregates: agg, Peers: x.net, Signer: pen{d}, Logger: quiet}
 	x.inbound = &markets.Inbound{Aggregates: agg, Threads: x, Book: gossip, Verify: verify}
@@ -177,7 +176,7 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 		Log: l, Activities: x.activities, Batches: x.batches, Peers: x.net, Blobs: d.blobs, GiveUp: 30 * time.Second, Logger: quiet,
 		OpenBatches: func(ctx context.Context) ([]activities.OpenBatch, error) { return x.openBatches(ctx, "batch-R-") },
 	}
-	late.set(effects.Merge(x.inbound.Answers(), (&activities.Inbound{Units: x.units, AliveOf: x.aliveOf}).Answers()))
+	late.set(gossip.Hear, effects.Merge(x.inbound.Answers(), (&activities.Inbound{Units: x.units, AliveOf: x.aliveOf}).Answers()))
 	router := effects.Router{
 		offer.Category: x.offers, demand.Category: x.demands, negotiation.Category: x.negotiations, agreement.Category: x.agreements,
 		activity.Category: x.activities, batch.Category: x.batches, usage.Category: x.usages, agent.Category: x.providers,
@@ -219,46 +218,32 @@ func (x *node) run(parts ...func(context.Context) error) {
 	})
 }
 
-// handler stands for the node's answers until they are wired.
+// handler stands for the node's answers: what comes before they are wired
+// waits for it.
 type handler struct {
-	mu     sync.Mutex
+	wired  chan struct{}
 	gossip func(context.Context, peer.Caller, peer.OffersAnnounced)
 	effects.Inbound
 }
 
-func (h *handler) listen(g func(context.Context, peer.Caller, peer.OffersAnnounced)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.gossip = g
+func (h *handler) set(g func(context.Context, peer.Caller, peer.OffersAnnounced), in effects.Inbound) {
+	h.gossip, h.Inbound = g, in
+	close(h.wired)
 }
 
 func (h *handler) hear(ctx context.Context, from peer.Caller, a peer.OffersAnnounced) {
-	h.mu.Lock()
-	g := h.gossip
-	h.mu.Unlock()
-	if g != nil {
-		g(ctx, from, a)
-	}
-}
-
-func (h *handler) set(in effects.Inbound) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.Inbound = in
+	<-h.wired
+	h.gossip(ctx, from, a)
 }
 
 func (h *handler) HandleCall(ctx context.Context, from peer.Caller, m peer.Message) (peer.Message, error) {
-	h.mu.Lock()
-	in := h.Inbound
-	h.mu.Unlock()
-	return in.HandleCall(ctx, from, m)
+	<-h.wired
+	return h.Inbound.HandleCall(ctx, from, m)
 }
 
 func (h *handler) HandleStream(ctx context.Context, from peer.Caller, m peer.Message) iter.Seq2[peer.Message, error] {
-	h.mu.Lock()
-	in := h.Inbound
-	h.mu.Unlock()
-	return in.HandleStream(ctx, from, m)
+	<-h.wired
+	return h.Inbound.HandleStream(ctx, from, m)
 }
 
 // scan reads the whole log.

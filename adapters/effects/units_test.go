@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
@@ -50,6 +51,7 @@ func TestAnotherIdentityOfTheNodeProvidesNothing(t *testing.T) {
 		id := p.create(agreement)
 		defer p.b.sup.Kill("/units/" + id)
 		in := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers()
+		synctest.Wait() // what bob has to write down of the spawn is there
 		before, _ := p.bob.l.Store.Head(t.Context())
 		for _, m := range []peer.Message{
 			peer.CreateActivity{AgreementID: agreement, RequestID: unique(), TimeoutMS: 1000},

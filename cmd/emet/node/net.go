@@ -77,13 +77,17 @@ func recoverPayment(canonical, signature []byte) (identity.NodeID, error) {
 }
 
 // lateHandler stands for the node's handler until everything that it needs is
-// wired; requests before that are told to come again.
+// wired; requests before that are told to come again, and announcements wait.
+// Create it with newLateHandler.
 type lateHandler struct {
-	mu     sync.RWMutex
-	h      peer.Handler
-	gossip enet.Gossip
-	busy   atomic.Int64 // how often a peer was told to come again
+	mu        sync.RWMutex
+	h         peer.Handler
+	gossip    enet.Gossip
+	listening chan struct{} // closed when gossip is set
+	busy      atomic.Int64  // how often a peer was told to come again
 }
+
+func newLateHandler() *lateHandler { return &lateHandler{listening: make(chan struct{})} }
 
 func (l *lateHandler) set(h peer.Handler) {
 	l.mu.Lock()
@@ -121,18 +125,19 @@ func starting() error {
 	return &peer.Refusal{Code: peer.Busy, RetryAfter: time.Second, Text: "the node is starting"}
 }
 
+// listen hands announcements on from now, once.
 func (l *lateHandler) listen(g enet.Gossip) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.gossip = g
+	close(l.listening)
 }
 
+// announced keeps what is heard while the node starts: nodes that are met then
+// list their offers once, and repeat them a minute later.
 func (l *lateHandler) announced(ctx context.Context, from peer.Caller, a peer.OffersAnnounced) {
-	l.mu.RLock()
-	g := l.gossip
-	l.mu.RUnlock()
-	if g != nil {
-		g(ctx, from, a)
+	select {
+	case <-l.listening:
+		l.gossip(ctx, from, a)
+	case <-ctx.Done():
 	}
 }
 

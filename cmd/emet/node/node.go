@@ -93,7 +93,7 @@ type Node struct {
 // A port that is taken, a directory that is locked and a log that is damaged
 // are told here.
 func Open(ctx context.Context, o Options) (n *Node, err error) {
-	n = &Node{o: o, log: o.Logger, handler: &lateHandler{}, load: newLoad(o.Logger), running: make(chan struct{})}
+	n = &Node{o: o, log: o.Logger, handler: newLateHandler(), load: newLoad(o.Logger), running: make(chan struct{})}
 	opened := n
 	defer func() {
 		if err != nil { // n is nil then
