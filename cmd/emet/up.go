@@ -169,7 +169,7 @@ func openError(err error) error {
 	case errors.Is(err, es.ErrLocked):
 		return fmt.Errorf("%w; stop the other one, or give this one another directory with -d", err)
 	case errors.Is(err, es.ErrCorrupt):
-		return fmt.Errorf("%w; emet store verify tells all damage, and a backup can replace the directory", err)
+		return fmt.Errorf("%w; emet store verify tells all damage, emet store repair what can be done", err)
 	}
 	return err
 }

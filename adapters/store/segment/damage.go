@@ -11,17 +11,21 @@ import (
 type Damage struct {
 	File   string
 	Offset int64 // in the file, in bytes
-	// The events that cannot be read; FirstPosition above LastPosition means none.
+	// The events that cannot be read. FirstPosition above LastPosition means that
+	// none is known to be among them.
 	FirstPosition, LastPosition es.Position
 	What                        string
 }
 
 func (d *Damage) Error() string {
-	lost := fmt.Sprintf("positions %d to %d are lost", d.FirstPosition, d.LastPosition)
-	if d.FirstPosition > d.LastPosition {
-		lost = "no event is lost"
+	lost := ""
+	switch {
+	case d.FirstPosition == d.LastPosition:
+		lost = fmt.Sprintf("; position %d is lost", d.FirstPosition)
+	case d.FirstPosition < d.LastPosition:
+		lost = fmt.Sprintf("; positions %d to %d are lost", d.FirstPosition, d.LastPosition)
 	}
-	return fmt.Sprintf("%s, byte %d: %s; %s. The file is left as it is: restore it from a backup or a mirror", d.File, d.Offset, d.What, lost)
+	return fmt.Sprintf("%s, byte %d: %s%s. Nothing was changed: restore the file from a backup or a mirror", d.File, d.Offset, d.What, lost)
 }
 
 // Is makes errors.Is(err, es.ErrCorrupt) true.

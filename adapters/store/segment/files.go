@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -45,9 +46,13 @@ func newIdentity(now time.Time) identity {
 	return identity{Format: formatVersion, LogID: hex.EncodeToString(id[:]), Created: now.UTC()}
 }
 
-// readIdentity reads STORE. A store that was never there is fs.ErrNotExist.
+// readIdentity reads STORE. A store that was never there, or never finished, is
+// fs.ErrNotExist.
 func readIdentity(files vfs.FS, dir string) (id [16]byte, err error) {
 	b, err := vfs.ReadFile(files, path.Join(dir, storeName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, cmp.Or(orphaned(files, dir), err)
+	}
 	if err != nil {
 		return id, err
 	}
@@ -62,6 +67,44 @@ func readIdentity(files vfs.FS, dir string) (id [16]byte, err error) {
 		return id, &Damage{File: storeName, What: err.Error(), FirstPosition: 1}
 	}
 	return id, nil
+}
+
+// orphaned is the damage of a log whose STORE is lost, nil when there is no log.
+// STORE comes last: what has only an empty segment never had an event.
+func orphaned(files vfs.FS, dir string) error {
+	names, err := listSegments(files, dir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if len(names) == 1 && names[0] == segmentName(0) {
+		f, err := files.Open(path.Join(dir, segDir, names[0]))
+		if err != nil {
+			return err
+		}
+		defer f.Close() //nolint:errcheck // opened for reading
+		if empty, err := zeroFrom(f, headerBytes); err != nil || empty {
+			return err
+		}
+	}
+	return &Damage{File: storeName, What: "is missing beside the segments of a log; no event is lost with it", FirstPosition: 1}
+}
+
+// zeroFrom says whether nothing but zeros is in f from off on.
+func zeroFrom(f vfs.File, off int64) (bool, error) {
+	size, err := f.Size()
+	b := make([]byte, 128<<10)
+	for err == nil && off < size {
+		part := b[:min(int64(len(b)), size-off)]
+		n, e := f.ReadAt(part, off)
+		if n < len(part) {
+			err = e
+		}
+		if !isZero(part[:n]) {
+			return false, nil
+		}
+		off += int64(len(part))
+	}
+	return err == nil, err
 }
 
 func segmentName(first es.Position) string { return fmt.Sprintf("%020d%s", uint64(first), suffix) }

@@ -225,6 +225,9 @@ func (l *loaded) tail(s *file, c *cursor) error {
 			return nil
 		}
 		if !c.arrived() {
+			if rest.found { // what is damaged behind it is for Verify to tell
+				acknowledged = max(rest.first, l.walk.next+1)
+			}
 			return &Damage{File: s.name, Offset: c.off, What: reason.Error(), FirstPosition: l.walk.next, LastPosition: acknowledged - 1}
 		}
 	}

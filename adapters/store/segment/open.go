@@ -183,8 +183,7 @@ func removeLeftovers(dir string, files vfs.FS) error {
 	return err
 }
 
-// identify reads STORE, or creates a store where there is none. STORE comes
-// last: without it there never was an acknowledged event.
+// identify reads STORE, or creates a store where there is none.
 func identify(dir string, o Options) ([16]byte, error) {
 	id, err := readIdentity(o.FS, dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -223,9 +222,6 @@ func removeUnfinished(dir string, files vfs.FS) error {
 	names, err := listSegments(files, dir)
 	if err != nil {
 		return err
-	}
-	if len(names) > 1 || len(names) == 1 && names[0] != segmentName(0) {
-		return &Damage{File: storeName, What: "is missing beside segments of a log", FirstPosition: 1}
 	}
 	for _, n := range names {
 		if err := files.Remove(path.Join(dir, segDir, n)); err != nil {
