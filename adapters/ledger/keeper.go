@@ -71,7 +71,7 @@ func Open(ctx context.Context, l *es.Log, o Options) (*Keeper, error) {
 		return nil, err
 	}
 	k := &Keeper{Reader: r, o: o, log: l, logger: o.Logger}
-	if k.newest, err = r.last(ctx); err != nil {
+	if k.newest, err = r.last(); err != nil {
 		return nil, err
 	}
 	origin, err := k.origin(ctx)
@@ -82,9 +82,11 @@ func Open(ctx context.Context, l *es.Log, o Options) (*Keeper, error) {
 		return nil, err
 	}
 	if k.newest.Note != nil {
-		// One of an earlier key says nothing about this one, but binds as well.
-		if _, err := signedBy(k.newest.Note, k.signer); err != nil {
-			return nil, fmt.Errorf("%s: %w: %w: %w", o.Dir, es.ErrCorrupt, errCheckpoint, err)
+		if err := intact(o.Dir, k.newest, k.signer); err != nil {
+			return nil, err
+		}
+		if err := r.holds(ctx, k.newest); err != nil {
+			return nil, err
 		}
 	}
 	return k, k.attest(ctx)

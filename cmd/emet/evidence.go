@@ -89,6 +89,9 @@ func provingLog(ask func(cmd *cobra.Command, args []string, r *node.Reading, l *
 			if err != nil {
 				return err
 			}
+			if err := ledger.Undamaged(cmd.Context(), r.Log, c.Dir("store"), signed); err != nil {
+				return err
+			}
 			l, err := ledger.OpenReader(cmd.Context(), r.Store, vfs.Files{FS: vfs.OS{}}, c.Dir("store"), id, signed)
 			if err != nil {
 				return err

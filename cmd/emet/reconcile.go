@@ -145,7 +145,11 @@ func sayReconciled(w io.Writer, r reconciled) {
 // noteFrozen tells on standard error that a node does not act, beside whatever
 // was asked.
 func noteFrozen(cmd *cobra.Command, r *node.Reading) {
-	if s, err := r.Standing(context.WithoutCancel(cmd.Context())); err == nil && s.Err() != nil {
+	ctx := context.WithoutCancel(cmd.Context())
+	if s, err := r.Standing(ctx); err == nil && s.Err() != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), s.Err())
+	}
+	if err := r.LostEnd(ctx); err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), explain(err))
 	}
 }

@@ -17,9 +17,10 @@ func newStoreCommand() *cobra.Command {
 	verify := &cobra.Command{
 		Use: "verify", Short: "Check every frame, chain and leaf of the log, and what lies beside it", Args: cobra.NoArgs,
 		Long: `verify reads the whole log and checks every checksum, chain, leaf, payload and
-position. It changes nothing and needs no lock: beside a running node it checks
-what was there at this moment. Damage is named by file, byte and position, and
-the exit code is 1.
+position, and holds it against the newest checkpoint that was signed of it: the files
+alone cannot tell that their end is gone. It changes nothing and needs no lock: beside
+a running node it checks what was there at this moment. Damage is named by file, byte
+and position, and the exit code is 1.
 
 It also reads the blobs, which are long outputs of commands and kept proofs of
 payments: each that a fact names must be there and be what its address says. A

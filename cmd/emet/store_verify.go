@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/adapters/store/segment"
 	"github.com/emet-node/emet/cmd/emet/node"
 	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/ledger"
 )
 
 type damage struct {
@@ -38,7 +39,8 @@ type verified struct {
 	// Unreadable counts facts of which it is not known which blobs they name.
 	Unreadable int `json:"unreadableFacts"`
 
-	mendable bool // emet store repair is for such a log
+	mendable bool   // emet store repair is for such a log
+	signed   uint64 // events that the newest checkpoint covers, 0 = there is none
 }
 
 type badBlob struct {
@@ -62,6 +64,9 @@ func runVerify(cmd *cobra.Command, _ []string) error {
 	}
 	o := node.Options{Dir: c.Dir(), Store: c.Store()}
 	v, whole, err := verifyLog(cmd.Context(), o, c.Dir("store"))
+	if err == nil && len(v.Damage) == 0 {
+		whole, err = v.holdsSigned(cmd.Context(), o)
+	}
 	if err != nil {
 		return err
 	}
@@ -122,6 +127,35 @@ func verifyLog(ctx context.Context, o node.Options, dir string) (v verified, lin
 	return v, lines, nil
 }
 
+// holdsSigned holds a log that is whole by itself against what was signed of it:
+// the files alone cannot tell that their end is gone, or that all of them were
+// made anew.
+func (v *verified) holdsSigned(ctx context.Context, o node.Options) (lines []string, err error) {
+	r, err := node.ReadLogOf(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	v.signed, err = r.HoldsSigned(ctx)
+	err = errors.Join(err, r.Close())
+	var other *ledger.Rewritten
+	d := damage{File: "checkpoint", FirstPosition: 1} // of the file alone
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &other) && other.Have < other.Signed:
+		d.FirstPosition, d.LastPosition = other.Have, other.Signed-1
+	case errors.As(err, &other):
+		d.FirstPosition, d.LastPosition = 0, other.Signed-1
+	case !errors.Is(err, es.ErrCorrupt):
+		return nil, err
+	default:
+		err, v.mendable = fmt.Errorf("%w; put store/checkpoint back from a backup", err), false
+	}
+	d.What = err.Error()
+	v.Damage, v.Root = append(v.Damage, d), ""
+	return []string{d.What}, nil
+}
+
 func badBlobOf(b node.BadBlob) badBlob {
 	out := badBlob{SHA256: b.SHA256, File: b.File, Missing: b.Missing, What: b.What, Loss: "nothing that is known: no fact that can be read names it"}
 	if b.By == nil {
@@ -159,6 +193,9 @@ func sayVerified(cmd *cobra.Command, v verified, lines []string) {
 	fmt.Fprintf(w, "%s: %d events%s are as they were written\nroot %s\n", v.Dir, v.Events, segments, v.Root)
 	for _, name := range v.WrongIndexes {
 		fmt.Fprintf(w, "%s does not say what its segment holds; no event is lost, delete it and it is made anew\n", name)
+	}
+	if v.signed > 0 {
+		fmt.Fprintf(w, "the newest signed checkpoint covers %d of them and holds\n", v.signed)
 	}
 	if v.Unfinished > 0 {
 		fmt.Fprintf(w, "%d bytes at the end belong to an append that was never acknowledged; the next start removes them\n", v.Unfinished)

@@ -180,6 +180,7 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 		t.Fatalf("%d transactions, %s of %s", n, m.balance(t), paid)
 	}
 	eventually(t, time.Minute, "the proof of what was paid is kept", func() bool { return len(written(t, dir, "payment.proof_kept.v1")) == 1 })
+	m.provesOffline(t, d.agreement)
 	next := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	next.start()
 	next.do(guest("args"))
@@ -188,6 +189,41 @@ func TestARestoredCopyPaysNothingTwice(t *testing.T) {
 		t.Error("the next bill was not paid")
 	}
 	emet(t, m.requestor.env, "replay", "-d", dir).says(t, 0)
+}
+
+// provesOffline checks that the requestor's dossier proves a payment although no
+// chain is asked and the log has no transaction of it.
+func (m *market) provesOffline(t *testing.T, agreement string) {
+	t.Helper()
+	dir, file := filepath.Join(m.dir, "requestor"), filepath.Join(m.dir, "adopted.dossier")
+	var ids []string
+	for _, c := range []*client.Client{m.requestor.client(), m.providers[0].client()} {
+		me, err := c.Me(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, "--identity", me.Identity)
+	}
+	eventually(t, time.Minute, "the payment is in the signed log", func() bool {
+		emet(t, nil, "evidence", "create", agreement, "-d", dir, "--no-chain", "-o", file).says(t, 0)
+		r := emet(t, nil, append([]string{"evidence", "verify", file, "--json"}, ids...)...)
+		var v struct {
+			Claims []struct{ Claim, Verdict, Says string }
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &v); err != nil {
+			t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)
+		}
+		proved := 0
+		for _, c := range v.Claims {
+			if c.Verdict == "disproved" {
+				t.Fatalf("%s: %s", c.Claim, c.Says)
+			}
+			if (c.Claim == "payment.chain" || c.Claim == "payment.signed" || c.Claim == "payment.amount") && c.Verdict == "proved" {
+				proved++
+			}
+		}
+		return proved == 3
+	})
 }
 
 // balance is what the requestor holds on the chain.

@@ -16,6 +16,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment/onchain"
+	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
 )
@@ -106,6 +107,48 @@ func TestAKeptProofIsAsGoodAsTheChain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// adopt writes into a requestor's log what it has of a transfer that it learned
+// from the chain, because the part of the history that made it was lost: no
+// transaction, and a proof that is kept with the payment that rests on it.
+func (w *world) adopt(blob string) {
+	intent := w.paidBy + w.hex(16)
+	w.add(es.StreamOf(order.Category, "o"), order.TransferAdopted{Block: 5, IntentID: intent, OrderID: "o", TxHash: w.paidIn})
+	w.add(es.StreamOf("payment", payment.SentID(w.paidBy)), payment.ProofKept{
+		Blob: blob, BlockNumber: 5, PayeeID: w.seller.id, PaymentID: w.paidBy, Side: w.side, TxHash: w.paidIn,
+	})
+}
+
+// A transfer that the log had lost is proved offline by what is kept with its
+// payment, and by nothing else.
+func TestATransferThatWasLostIsProvedFromWhatIsKept(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) {
+		w := newWorldOf(seed, whole, cheats{}, false)
+		content, err := dossier.TransferOf(*w.transfer).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := w.source()
+		src.Inclusion = gone
+		src.Kept = func(sum string) (io.ReadCloser, error) {
+			if sum != "blob" {
+				return nil, blobs.ErrUnknown
+			}
+			return io.NopCloser(bytes.NewReader(content)), nil
+		}
+		before := w.buildFrom(src)
+		if r := w.opinion(t, "before", encode(t, before.Dossier)); r.Claims[slices.IndexFunc(r.Claims, isChain)].Verdict != dossier.Missing {
+			t.Fatalf("seed %d: proved before anything was kept: %+v", seed, r.Claims)
+		}
+		w.adopt("blob")
+		src.Log.Store, src.Inclusion = w.log, nil // nobody can be asked
+		built := w.buildFrom(src)
+		if r := w.opinion(t, "adopted", encode(t, built.Dossier)); r.Verdict() != dossier.Proved || len(built.Payments) != 1 || len(built.Lacks) != 0 {
+			t.Errorf("seed %d: %+v, %v", seed, r.Claims, built.Lacks)
+		}
 	}
 }
 

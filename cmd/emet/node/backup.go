@@ -34,6 +34,9 @@ func BackupLog(ctx context.Context, o Options, target string, withSecrets bool, 
 	if p.Engine == engineKurrent {
 		return m, fmt.Errorf("%w: %s", ErrOnServer, p)
 	}
+	if err := asSigned(ctx, o); err != nil {
+		return m, err
+	}
 	news, err := newsPart(ctx, o.Dir) // before the log, which then has what was told
 	if err != nil {
 		return m, err
@@ -51,6 +54,17 @@ func BackupLog(ctx context.Context, o Options, target string, withSecrets bool, 
 		return sqlite.Backup(ctx, p.Path, store, target, time.Now(), others, progress)
 	}
 	return segment.Backup(ctx, store, target, time.Now(), others, progress)
+}
+
+// asSigned refuses a log that is not what was signed of it, which nobody could
+// restore. What is damaged in the log itself is told by who copies it.
+func asSigned(ctx context.Context, o Options) error {
+	r, err := ReadLogOf(ctx, o)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	_, err = r.HoldsSigned(ctx)
+	return errors.Join(err, r.Close())
 }
 
 func newsPart(ctx context.Context, dir string) ([]archive.Part, error) {

@@ -155,6 +155,9 @@ func OpenPast(ctx context.Context, o Options, asOf string, moment func(context.C
 	if p.Moment, err = moment(ctx, p.reading.Store, asOf); err != nil {
 		return nil, err
 	}
+	if lost := p.reading.LostEnd(ctx); lost != nil && o.Logger != nil {
+		o.Logger.Warn("what is shown is not all that there was", "error", lost)
+	}
 	p.people = &people{l: p.reading.Ledger, ours: make(map[identity.NodeID]bool), fleeting: make(map[string]rest.Key)}
 	if err := p.introduce(ctx, o); err != nil {
 		return nil, err

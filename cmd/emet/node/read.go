@@ -30,6 +30,8 @@ type Reading struct {
 	Folded  bool
 	ViewDir string // where the files of the views are
 	stop    func()
+	dir     string
+	signed  lastSigned
 }
 
 // ReadLog opens the log of a data directory, without views and without the
@@ -44,7 +46,7 @@ func ReadLogOf(ctx context.Context, o Options) (*Reading, error) {
 	if !HasData(dir) {
 		return nil, fmt.Errorf("%w: %s", ErrNoData, dir)
 	}
-	l := &Ledger{}
+	l, signed := &Ledger{}, lastSignedOf(dir)
 	var err error
 	if l.Store, err = readStore(ctx, o); err != nil {
 		return nil, fmt.Errorf("log in %s: %w", dir, err)
@@ -54,7 +56,7 @@ func ReadLogOf(ctx context.Context, o Options) (*Reading, error) {
 	}
 	l.Blobs = blobs.OpenReadOnly(filepath.Join(dir, "store", "blobs"))
 	l.Log = &es.Log{Store: l.Store, Codec: eventschemas.New(), Sealer: l.Secrets.Vault}
-	return &Reading{Ledger: l, stop: func() {}}, nil
+	return &Reading{Ledger: l, stop: func() {}, dir: dir, signed: signed}, nil
 }
 
 // ReadLedger opens the log with its views. Without a daemon the views are
@@ -64,6 +66,7 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 	if !HasData(o.Dir) {
 		return nil, fmt.Errorf("%w: %s", ErrNoData, o.Dir)
 	}
+	signed := lastSignedOf(o.Dir)
 	l, err := OpenLedger(ctx, o)
 	if errors.Is(err, es.ErrLocked) {
 		return readBeside(ctx, o)
@@ -71,7 +74,7 @@ func ReadLedger(ctx context.Context, o Options) (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reading{Ledger: l, ViewDir: filepath.Join(o.Dir, "views")}
+	r := &Reading{Ledger: l, ViewDir: filepath.Join(o.Dir, "views"), dir: o.Dir, signed: signed}
 	r.stop = follow(ctx, l.Views())
 	return r, r.fresh(ctx)
 }
