@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emet-node/emet/api/control"
 )
@@ -221,5 +223,52 @@ func TestWhereTheSocketIs(t *testing.T) {
 	t.Setenv("GSB_URL", "tcp://127.0.0.1:7464")
 	if p := control.Path(other, dir); strings.Contains(p, "7464") {
 		t.Error(p)
+	}
+}
+
+// Connections are as many as a few commands need; one more waits for its turn.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s", "emet.sock")
+	l, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- control.Serve(ctx, l, &desk{}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	following := make([]net.Conn, 64)
+	for i := range following {
+		if following[i], err = net.Dial("unix", path); err == nil {
+			_, err = io.WriteString(following[i], "GET /v1/log HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer following[i].Close()
+	}
+	asked := func(ctx context.Context) error {
+		c, err := control.Dial(ctx, path)
+		if err != nil {
+			return err
+		}
+		defer c.Close() //nolint:errcheck // a test
+		_, err = c.Status(ctx)
+		return err
+	}
+	short, tooLate := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer tooLate()
+	if err := asked(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one too many is answered with %v", err)
+	}
+	following[0].Close()
+	if err := asked(t.Context()); err != nil {
+		t.Errorf("when one has left: %v", err)
 	}
 }

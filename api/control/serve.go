@@ -9,10 +9,13 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 const (
 	maxBody  = 1 << 20
+	maxConns = 64
 	stopTime = 5 * time.Second
 )
 
@@ -20,11 +23,11 @@ const (
 // socket when it is done.
 func Serve(ctx context.Context, l net.Listener, d Daemon) error {
 	s := &http.Server{
-		Handler: Handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: Handler(d), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // who follows the log is let go
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
+	go func() { done <- s.Serve(netutil.LimitListener(l, maxConns)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("control socket: %w", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,13 +26,18 @@ var open = []string{"/event_store.client.server_features.", "/event_store.client
 // admit decides on a call. It returns the secret that was given, "" when none
 // was needed.
 func (s *Server) admit(ctx context.Context, method string) (secret string, err error) {
-	if s.o.Open {
-		return "", nil
-	}
 	for _, p := range open {
-		if strings.HasPrefix(method, p) {
+		if !s.o.Open && strings.HasPrefix(method, p) {
 			return "", nil
 		}
+	}
+	defer func() {
+		if err == nil {
+			stay(ctx)
+		}
+	}()
+	if s.o.Open {
+		return "", nil
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if given := md.Get("authorization"); len(given) > 0 {
@@ -159,48 +163,15 @@ func newHandshake(c *tls.Config) credentials.TransportCredentials {
 // ServerHandshake implements [credentials.TransportCredentials].
 func (h handshake) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	info := plain{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
-	info.sameUser = sameUser(c.RemoteAddr(), c.LocalAddr())
+	theirs := c.RemoteAddr()
+	if r, ok := theirs.(remote); ok {
+		theirs = r.Addr
+	}
+	info.sameUser = sameUser(theirs, c.LocalAddr())
 	return c, info, nil
 }
 
 // Clone implements [credentials.TransportCredentials].
 func (h handshake) Clone() credentials.TransportCredentials {
 	return handshake{h.TransportCredentials.Clone()}
-}
-
-// limit bounds how many connections are open at once. Those beyond are closed.
-func limit(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, free: make(chan struct{}, n)}
-}
-
-type limited struct {
-	net.Listener
-	free chan struct{}
-}
-
-// Accept implements [net.Listener].
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.free <- struct{}{}:
-			return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.free })}, nil
-		default:
-			_ = c.Close()
-		}
-	}
-}
-
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-// Close implements [net.Conn].
-func (c *counted) Close() error {
-	c.leave()
-	return c.Conn.Close()
 }

@@ -43,7 +43,9 @@ type Options struct {
 	Open bool
 	// MaxConns is how many may be connected, 0 = 64.
 	MaxConns int
-	Logger   *slog.Logger // nil = none
+	// FirstCall is how long a connection stays on which no call was admitted, 0 = 10 s.
+	FirstCall time.Duration
+	Logger    *slog.Logger // nil = none
 }
 
 // Server is the door. Create it with [New] and run it once.
@@ -126,7 +128,9 @@ func Listen(addr string, secure bool) (net.Listener, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.groups.close()
 	done := make(chan error, 1)
-	go func() { done <- s.grpc.Serve(limit(l, cmp.Or(s.o.MaxConns, usualConns))) }()
+	go func() {
+		done <- s.grpc.Serve(limit(l, cmp.Or(s.o.MaxConns, usualConns), cmp.Or(s.o.FirstCall, firstRequest)))
+	}()
 	select {
 	case err := <-done:
 		return err
