@@ -25,7 +25,7 @@ var Saga = es.Saga[*State]{
 	Name: "verification",
 	Hears: []string{
 		"bill.note_issued.v1", "bill.settled.v1", "payment.claimed.v1", "payment.verified.v1",
-		"payment.finalised.v1", "payment.reversed.v1",
+		"payment.disproved.v1", "payment.finalised.v1", "payment.reversed.v1",
 	},
 	Instance: func(es.Recorded) string { return "node" },
 	Evolve:   evolve,
@@ -40,8 +40,9 @@ func evolve(s *State, r es.Recorded) *State {
 	case bill.NoteIssued:
 		s.agreements[e.ActivityID] = e.AgreementID
 	case payment.Claimed:
+		e.Canonical, e.Signature = nil, nil // what they say is in the shares
 		s.claims[r.Stream.Key()] = e
-	case payment.Finalised:
+	case payment.Disproved, payment.Finalised: // another attempt is another claim
 		delete(s.claims, r.Stream.Key())
 	}
 	return s

@@ -1,0 +1,4 @@
+package verification
+
+// Open is how many claims are remembered.
+func (s *State) Open() int { return len(s.claims) }
