@@ -81,7 +81,7 @@ type Runner struct {
 	// several. The default is the stream.
 	QueueOf func(es.Recorded) string
 
-	begun   time.Time
+	begun   es.Position       // head of the log when Run began
 	effects map[string]Effect // by name of the fact
 
 	mu     sync.Mutex
@@ -108,6 +108,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var err error
+	if r.begun, err = r.Log.Store.Head(ctx); err != nil {
+		return err
+	}
 	router, err := r.start(ctx)
 	if err != nil {
 		return err
@@ -130,15 +134,11 @@ func (r *Runner) Run(ctx context.Context) error {
 }
 
 func (r *Runner) work(ctx context.Context, wg *sync.WaitGroup) error {
-	head, err := r.Log.Store.Head(ctx)
-	if err != nil {
-		return err
-	}
 	if err := r.relist(ctx); err != nil {
 		return err
 	}
 	wg.Go(func() { r.relistNowAndThen(ctx) })
-	return r.follow(ctx, head)
+	return r.follow(ctx, r.begun)
 }
 
 // start builds the router: one handler for each lane. A lane tries one effect
@@ -148,7 +148,7 @@ func (r *Runner) start(ctx context.Context) (*message.Router, error) {
 	r.queues, r.known, r.ctx = make(map[string]*queue), make(map[es.ID]string), ctx
 	r.idle, r.ready = nil, nil
 	r.mu.Unlock()
-	r.begun, r.effects = time.Now(), make(map[string]Effect, len(r.Effects))
+	r.effects = make(map[string]Effect, len(r.Effects))
 	for typ, e := range r.Effects {
 		r.effects[es.FactName(typ)] = e
 	}
@@ -328,7 +328,7 @@ func (r *Runner) attempt(name string) {
 	}
 	q.attempt++
 	q.woken = false
-	a := Attempt{Intent: q.waiting[0], N: q.attempt, Resumed: q.waiting[0].Recorded.Before(r.begun)}
+	a := Attempt{Intent: q.waiting[0], N: q.attempt, Resumed: q.waiting[0].Position < r.begun}
 	r.mu.Unlock()
 	err := r.try(r.ctx, a)
 	switch {

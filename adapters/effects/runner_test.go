@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/emet-node/emet/adapters/effects"
+	"github.com/emet-node/emet/adapters/store/memory"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/peer"
@@ -129,6 +130,27 @@ func TestIntentsOfOldVersionsAreCarriedOut(t *testing.T) {
 		stop()
 		w.want("a", "{Name:before}", "{Name:before Text:ok}")
 		w.want("b", "{Name:after}", "{Name:after Text:ok}")
+		if !resumed["before"] || resumed["after"] || len(resumed) != 2 {
+			t.Errorf("resumed: %v", resumed)
+		}
+	})
+}
+
+// The clock was an hour ahead, and is right when the node comes back: what was
+// asked for before is older all the same.
+func TestTheLogTellsWhatIsOlderNotTheClock(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.l.Store = memory.New().WithClock(func() time.Time { return time.Now().Add(time.Hour) })
+		w.ask("a", "before")
+		resumed := make(map[string]bool)
+		_, stop := w.run(func(_ context.Context, a effects.Attempt) (effects.Outcome, error) {
+			resumed[a.Intent.Data.(asked).Name] = a.Resumed
+			return outcome(a, "ok"), nil
+		})
+		synctest.Wait()
+		w.ask("a", "after")
+		time.Sleep(time.Minute)
+		stop()
 		if !resumed["before"] || resumed["after"] || len(resumed) != 2 {
 			t.Errorf("resumed: %v", resumed)
 		}
