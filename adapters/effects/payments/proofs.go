@@ -47,11 +47,14 @@ func (e *Effects) deliverPayment(ctx context.Context, a effects.Attempt) (effect
 		return effects.Outcome{}, err
 	}
 	sent := s.Sent[f.PayeeID]
+	if sent.Canonical == nil { // the debt is paid by another transaction than before
+		return effects.Outcome{}, soon(a, payment.ErrNotSigned)
+	}
 	refusal, err := e.send(ctx, a, f.PayerID, f.PayeeID, peer.PaymentSent{Canonical: sent.Canonical, Signature: sent.Signature})
 	if err != nil {
 		return effects.Outcome{}, err
 	}
-	out := paymentOutcome(a, payment.AnswerDelivery{PayeeID: f.PayeeID, Refusal: refusal})
+	out := paymentOutcome(a, payment.AnswerDelivery{PayeeID: f.PayeeID, Refusal: refusal, TxHash: sent.Request.TxHash})
 	out.Peer = string(f.PayeeID)
 	return out, nil
 }

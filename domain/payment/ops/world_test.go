@@ -217,7 +217,7 @@ func (w *world) effect(r es.Recorded) {
 		if err := w.payments.Handle(context.Background(), payment.ReceivedID(e.PayeeID, e.PaymentID), claim, es.Caused(r, es.ActorPeer, "msg/"+r.ID.String())); err != nil {
 			w.t.Fatal(err)
 		}
-		w.answer(r, payment.Category, id, payment.AnswerDelivery{PayeeID: e.PayeeID})
+		w.answer(r, payment.Category, id, payment.AnswerDelivery{PayeeID: e.PayeeID, TxHash: s.Sent[e.PayeeID].Request.TxHash})
 	case payment.Claimed:
 		w.answer(r, payment.Category, id, payment.AnswerClaim{BlockNumber: w.block, Depth: 1, Logs: []payment.LogShare{{Amount: e.Amount}}})
 	}

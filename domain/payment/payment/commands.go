@@ -39,11 +39,13 @@ type AnswerSigning struct {
 // RequestDelivery asks for a signed proof to be sent, again if it was refused.
 type RequestDelivery struct{ PayeeID identity.NodeID }
 
-// AnswerDelivery reports what the payee said. Refusal is empty when it believes
-// the proof.
+// AnswerDelivery reports what the payee said of the proof about a transaction.
+// Refusal is empty when it believes the proof. [ErrReplaced] says that this is
+// not the proof any more: the one that is must be sent.
 type AnswerDelivery struct {
 	PayeeID identity.NodeID
 	Refusal string
+	TxHash  string
 }
 
 // Claim takes in a proof. Signer is who the signature says it is; it must be

@@ -190,12 +190,37 @@ func TestAProofIsSignedAndDeliveredOnce(t *testing.T) {
 	s.When(request).Then(t)
 	s = s.After(t, payment.RequestDelivery{PayeeID: payee})
 	s.When(payment.RequestDelivery{PayeeID: payee}).Then(t)
-	refused := s.After(t, payment.AnswerDelivery{PayeeID: payee, Refusal: "not found"})
-	s = refused.After(t, payment.RequestDelivery{PayeeID: payee}, payment.AnswerDelivery{PayeeID: payee})
+	refused := s.After(t, payment.AnswerDelivery{PayeeID: payee, Refusal: "not found", TxHash: request.TxHash})
+	s = refused.After(t, payment.RequestDelivery{PayeeID: payee}, payment.AnswerDelivery{PayeeID: payee, TxHash: request.TxHash})
 	s.When(payment.RequestDelivery{PayeeID: payee}).Then(t)
 	if !bytes.Equal(s.State().Sent[payee].Signature, []byte("s")) || !s.State().Sent[payee].Delivered {
 		t.Fatalf("%+v", s.State())
 	}
+}
+
+// A payee is out of reach while the transfer to it moves to another
+// transaction: what is under way to it delivers the new proof, and nothing is
+// left under way.
+func TestADeliveryOutlivesTheProofItWasAbout(t *testing.T) {
+	t.Parallel()
+	signed := payment.AnswerSigning{PayeeID: payee, Signature: []byte("s")}
+	told := func(tx, refusal string) payment.AnswerDelivery {
+		return payment.AnswerDelivery{PayeeID: payee, Refusal: refusal, TxHash: tx}
+	}
+	moved := request
+	moved.TxHash = "0x5678"
+	s := story.After(t, request, signed, payment.RequestDelivery{PayeeID: payee}, moved)
+	s.When(told(request.TxHash, "")).Refused(t, payment.ErrReplaced)
+	s = s.After(t, signed)
+	s.When(payment.RequestDelivery{PayeeID: payee}).Then(t)
+	s.When(told(request.TxHash, "no such transaction")).Refused(t, payment.ErrReplaced)
+	done := payment.Delivered{PayeeID: payee, PaymentID: id, Side: identity.Requestor}
+	s.When(told(moved.TxHash, "")).Then(t, done)
+
+	// Earlier builds asked for a second delivery.
+	s = s.Given(payment.DeliveryRequested{PayeeID: payee, PayerID: payer, PaymentID: id, Side: identity.Requestor}).After(t, told(moved.TxHash, ""))
+	s.When(told(moved.TxHash, "")).Then(t, done)
+	s.Given(done).When(told(moved.TxHash, "")).Then(t)
 }
 
 func TestThePayerKeepsTheProofOfATransferThatAnotherCopyOfItSent(t *testing.T) {

@@ -20,6 +20,7 @@ var Rules = es.Decider[Command, Event, State]{Decide: decide, Evolve: evolve}
 var (
 	ErrUnknown      = errors.New("there is no such payment")
 	ErrNotSigned    = errors.New("there is no signed proof for this payee")
+	ErrReplaced     = errors.New("another proof has taken the place of the one that was sent")
 	ErrOtherContent = errors.New("another payment with this id was presented before")
 	ErrSigner       = errors.New("the payment is not signed by its payer")
 	ErrAddressee    = errors.New("the payment is for another node")
@@ -49,7 +50,8 @@ type Sent struct {
 	Delivered bool
 	Refusal   string // the last one
 
-	signing, delivering bool // open intents
+	signing    bool // an open intent
+	delivering int  // open intents, which outlive the proof that they were about
 }
 
 // Phase says what the payee knows of a payment.
@@ -92,17 +94,17 @@ func evolve(s State, e Event) State {
 	switch e := e.(type) {
 	case SigningRequested:
 		s.ID, s.Side = e.PaymentID, e.Side
-		return s.with(e.PayeeID, func(x *Sent) { *x = Sent{Request: e, signing: true} })
+		return s.with(e.PayeeID, func(x *Sent) { *x = Sent{Request: e, signing: true, delivering: x.delivering} })
 	case Signed:
 		return s.with(e.PayeeID, func(x *Sent) { x.signing, x.Canonical, x.Signature = false, e.Canonical, e.Signature })
 	case SigningFailed:
 		return s.with(e.PayeeID, func(x *Sent) { x.signing = false })
 	case DeliveryRequested:
-		return s.with(e.PayeeID, func(x *Sent) { x.delivering = true })
+		return s.with(e.PayeeID, func(x *Sent) { x.delivering++ })
 	case Delivered:
-		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Delivered, x.Refusal = false, true, "" })
+		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Delivered, x.Refusal = x.delivering-1, true, "" })
 	case Refused:
-		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Refusal = false, e.Why })
+		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Refusal = x.delivering-1, e.Why })
 	case Claimed:
 		s.ID, s.Side = e.PaymentID, e.Side
 		s.Claim = Received{Phase: PhaseClaimed, Claimed: e}
@@ -211,16 +213,18 @@ func requestDelivery(s State, c RequestDelivery) ([]Event, error) {
 	switch {
 	case have.Canonical == nil:
 		return nil, ErrNotSigned
-	case have.Delivered || have.delivering:
+	case have.Delivered || have.delivering > 0:
 		return nil, nil
 	}
 	return []Event{DeliveryRequested{PayeeID: c.PayeeID, PayerID: have.Request.PayerID, PaymentID: s.ID, Side: s.Side}}, nil
 }
 
 func answerDelivery(s State, c AnswerDelivery) ([]Event, error) {
-	switch {
-	case !s.Sent[c.PayeeID].delivering:
+	switch have := s.Sent[c.PayeeID]; {
+	case have.delivering == 0:
 		return nil, nil
+	case have.Canonical == nil || c.TxHash != have.Request.TxHash:
+		return nil, ErrReplaced
 	case c.Refusal != "":
 		return []Event{Refused{PayeeID: c.PayeeID, PaymentID: s.ID, Side: s.Side, Why: c.Refusal}}, nil
 	}
