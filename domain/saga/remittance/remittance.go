@@ -22,7 +22,8 @@ type State struct {
 	orders   map[string]order.Opened
 	intents  map[string]order.IntentRecorded // by payment id
 	unsigned map[string]map[identity.NodeID]identity.NodeID
-	refused  map[string][]identity.NodeID // payees, by payment id
+	unlocked map[identity.NodeID]es.Position // when an identity was last
+	refused  map[string][]identity.NodeID    // payees, by payment id
 }
 
 // Saga is the process. Several payments wait for one identity to be unlocked,
@@ -44,6 +45,7 @@ func evolve(s *State, r es.Recorded) *State {
 		s = &State{
 			orders: make(map[string]order.Opened), intents: make(map[string]order.IntentRecorded),
 			unsigned: make(map[string]map[identity.NodeID]identity.NodeID), refused: make(map[string][]identity.NodeID),
+			unlocked: make(map[identity.NodeID]es.Position),
 		}
 	}
 	switch e := r.Data.(type) {
@@ -58,6 +60,8 @@ func evolve(s *State, r es.Recorded) *State {
 		s.unsigned[e.PaymentID][e.PayeeID] = s.payer(e.PaymentID)
 	case payment.SigningRequested:
 		delete(s.unsigned[e.PaymentID], e.PayeeID)
+	case account.Unlocked:
+		s.unlocked[lower(e.Identity)] = r.Position
 	case payment.Refused:
 		s.refused[e.PaymentID] = append(s.refused[e.PaymentID], e.PayeeID)
 	case payment.Delivered:
@@ -65,6 +69,8 @@ func evolve(s *State, r es.Recorded) *State {
 	}
 	return s
 }
+
+func lower(id identity.NodeID) identity.NodeID { return identity.NodeID(strings.ToLower(string(id))) }
 
 func (s *State) payer(paymentID string) identity.NodeID {
 	return s.orders[s.intents[paymentID].OrderID].PayerID
@@ -75,6 +81,11 @@ func react(s *State, r es.Recorded) []es.Order {
 	case bill.Paid:
 		if e.Side == identity.Requestor {
 			return s.sign(r, e.PaymentID, e.TxHash)
+		}
+	case payment.SigningFailed:
+		// Was it unlocked between the wish and the failure? Nobody will say so again.
+		if asked := r.Info.Cause; asked != nil && s.unlocked[lower(s.payer(e.PaymentID))] > *asked {
+			return []es.Order{{Category: payment.Category, ID: payment.SentID(e.PaymentID), Command: payment.SignAgain{}}}
 		}
 	case payment.Signed:
 		return []es.Order{deliver(e.PaymentID, e.PayeeID)}

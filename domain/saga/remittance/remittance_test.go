@@ -6,6 +6,7 @@ import (
 
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
+	"github.com/emet-node/emet/domain/identity/account"
 	"github.com/emet-node/emet/domain/money"
 	pay "github.com/emet-node/emet/domain/payment"
 	"github.com/emet-node/emet/domain/payment/bill"
@@ -56,5 +57,48 @@ func TestNodesThatShareAnAddressGetAProofEach(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("nothing for %v", want)
+	}
+}
+
+// A failure to sign is written down after the unlocking that it missed: the
+// proof is asked for again, and once.
+func TestAnUnlockingThatAFailureMissedCounts(t *testing.T) {
+	t.Parallel()
+	const (
+		payer  = identity.NodeID("0x00000000000000000000000000000000000000bb")
+		payee  = identity.NodeID("0x0000000000000000000000000000000000000001")
+		id     = "00000000000000000000000000000001"
+		intent = id + "ffffffffffffffffffffffffffffffff"
+	)
+	p := remittance.Saga.Start()
+	asked := payment.SigningRequested{PayeeID: payee, PayerID: payer, PaymentID: id, Side: "R"}
+	failed := payment.SigningFailed{PayeeID: payee, PaymentID: id, Side: "R"}
+	unlocked := account.Unlocked{Identity: payer}
+	ranges := []pay.Range{{AgreementID: "a", PayeeID: payee, To: money.MustParse("1")}}
+	var cause es.Position // the wish that a failure follows
+	for i, step := range []struct {
+		fact  any
+		again bool
+	}{
+		{order.Opened{OrderID: "o", PayerAddr: string(payer), PayerID: payer, Platform: "erc20-hoodi-tglm"}, false},
+		{order.IntentRecorded{IntentID: intent, OrderID: "o", PayeeAddr: string(payee), PaymentID: id, Ranges: ranges}, false},
+		{unlocked, false},
+		{asked, false},
+		{failed, false}, // whatever it was, it is not that it was locked
+		{unlocked, true},
+		{asked, false},
+		{unlocked, false},
+		{failed, true},
+		{asked, false},
+		{failed, false},
+	} {
+		if _, ok := step.fact.(payment.SigningRequested); ok {
+			cause = es.Position(i)
+		}
+		wish := cause
+		got := p.Hear(es.Recorded{Event: es.Event{Position: es.Position(i)}, Info: es.Meta{Cause: &wish}, Data: step.fact})
+		if (len(got) == 1) != step.again || step.again && got[0].Command != payment.Command(payment.SignAgain{}) {
+			t.Errorf("%d %T: %+v", i, step.fact, got)
+		}
 	}
 }

@@ -21,6 +21,8 @@ type State struct {
 	plans   map[string]plan             // that are not signed, by stream id
 	told    map[uint64]string           // what stands in the way, by chain, as the wallet was told
 	orders  []es.Order                  // that the wallet be told
+
+	unlocked es.Position // when the address was last
 }
 
 // Saga is the process; an instance is one address, on all chains.
@@ -67,6 +69,8 @@ func evolve(s State, r es.Recorded) State {
 		s.plans = with(s.plans, id, plan{said: e})
 	case tx.SigningRequested:
 		s.waiting = without(s.waiting, id)
+	case account.Unlocked:
+		s.unlocked = r.Position
 	case tx.SigningFailed:
 		s.waiting = with(s.waiting, id, e.Code)
 		if p, unsigned := s.plans[id]; unsigned { // else it has lower fees, and is on its way
@@ -78,7 +82,7 @@ func evolve(s State, r es.Recorded) State {
 		s.waiting, s.plans = without(s.waiting, id), without(s.plans, id)
 		return s.tell(e.ChainID, e.Address)
 	case tx.Superseded:
-		s.plans = without(s.plans, id)
+		s.waiting, s.plans = without(s.waiting, id), without(s.plans, id)
 		return s.tell(e.ChainID, e.Address)
 	}
 	return s
@@ -106,7 +110,13 @@ func react(s State, r es.Recorded) []es.Order {
 		return []es.Order{{Category: tx.Category, ID: id, Identity: string(e.OwnerID), Command: tx.RequestSigning{}}}
 	case tx.Signed, tx.Orphaned:
 		return append([]es.Order{{Category: tx.Category, ID: id, Command: tx.RequestBroadcast{}}}, s.orders...)
-	case tx.SigningFailed, tx.Superseded:
+	case tx.SigningFailed:
+		// Was it unlocked between the wish and the failure? Nobody will say so again.
+		if asked := r.Info.Cause; e.Code == tx.Locked && asked != nil && s.unlocked > *asked {
+			return append([]es.Order{{Category: tx.Category, ID: id, Command: tx.RequestSigning{}}}, s.orders...)
+		}
+		return s.orders
+	case tx.Superseded:
 		return s.orders
 	case account.Unlocked:
 		return s.again(tx.Locked)
