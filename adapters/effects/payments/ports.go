@@ -74,7 +74,7 @@ type Effects struct {
 	Held   func(context.Context) error
 	Freeze func(context.Context, ledger.Frozen) error
 
-	compared sync.Map // when wallets were held against the chain, by id
+	compared sync.Map // what came of holding wallets against the chain, by id
 	proving  sync.Mutex
 	// proved are the transfers found for claims whose outcome is being written.
 	proved map[string][]onchain.Share

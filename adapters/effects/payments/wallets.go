@@ -254,7 +254,21 @@ const (
 	comparedFor  = time.Minute // a machine may go back while the process runs
 	compareTries = 3
 	comparePause = 2 * time.Second
+	silentFor    = 10 * time.Second // others are not kept waiting for the same silence
 )
+
+// compared is what came of holding a wallet against its chain.
+type compared struct {
+	at     time.Time
+	silent error // nil = it was compared
+}
+
+// silence is what a chain failed with. When it did not answer in time that is no
+// deadline of whoever asked, who would have it asked again at once, with
+// everything else waiting behind it.
+type silence struct{ error }
+
+func (s silence) Is(target error) bool { return target == onchain.ErrUnavailable }
 
 // Handle implements effects.Handler.
 func (c Compared) Handle(ctx context.Context, id string, cmd any, m es.Meta) error {
@@ -288,8 +302,11 @@ func (e *Effects) try(ctx context.Context, r ops.ReserveNonce) error {
 }
 
 func (e *Effects) compare(ctx context.Context, id string) (err error) {
-	if at, ok := e.compared.Load(id); ok && time.Since(at.(time.Time)) < comparedFor { //nolint:forcetypeassert // nothing else is stored
-		return nil
+	if known, ok := e.compared.Load(id); ok {
+		c := known.(compared) //nolint:forcetypeassert // nothing else is stored
+		if age := time.Since(c.at); age < silentFor || c.silent == nil && age < comparedFor {
+			return c.silent
+		}
 	}
 	for try := range compareTries {
 		if try > 0 {
@@ -300,11 +317,16 @@ func (e *Effects) compare(ctx context.Context, id string) (err error) {
 			}
 		}
 		if err = e.compareOnce(ctx, id); err == nil {
-			e.compared.Store(id, time.Now())
+			e.compared.Store(id, compared{at: time.Now()})
 			return nil
 		}
 	}
-	return fmt.Errorf("nothing is paid before the chain was asked what it knows of the wallet, which is tried again at the next run: %w", err)
+	err = fmt.Errorf("nothing is paid before the chain was asked what it knows of the wallet, which is tried again at the next run: %w", err)
+	if errors.Is(err, onchain.ErrUnavailable) && ctx.Err() == nil {
+		err = silence{err}
+		e.compared.Store(id, compared{at: time.Now(), silent: err})
+	}
+	return err
 }
 
 func (e *Effects) compareOnce(ctx context.Context, id string) error {

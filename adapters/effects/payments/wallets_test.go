@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/big"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,12 +171,56 @@ func TestASilentChainGivesNoNonce(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.chain.Disturb(func(f *chainfake.Faults) { f.Silent = 0 })
+		time.Sleep(10 * time.Second)
 		if err := w.reserve(); err != nil {
 			t.Fatal(err)
 		}
 		w.chain.Disturb(func(f *chainfake.Faults) { f.Silent = 100 })
 		if err := w.reserve(); err != nil {
 			t.Errorf("it is asked again and again: %v", err)
+		}
+	})
+}
+
+// asleep are networks of which none answers in time.
+type asleep struct {
+	payments.Chains
+	asked *atomic.Int64
+}
+
+func (a asleep) Chain(id uint64) (onchain.Chain, error) {
+	c, err := a.Chains.Chain(id)
+	return dozing{c, a.asked}, err
+}
+
+type dozing struct {
+	onchain.Chain
+	asked *atomic.Int64
+}
+
+func (d dozing) Funds(ctx context.Context, _ onchain.Address) (onchain.Funds, error) {
+	d.asked.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	<-ctx.Done()
+	return onchain.Funds{}, fmt.Errorf("%w: %w", onchain.ErrUnavailable, ctx.Err())
+}
+
+// A chain that does not answer in time is asked again at the next run: it holds
+// up neither the saga, which repeats what ran into a deadline, nor the other
+// payments of the run.
+func TestAChainThatSleepsHoldsUpNobody(t *testing.T) {
+	with(t, func(t *testing.T, w *world) {
+		w.observed()
+		var asked atomic.Int64
+		w.payer.money.Chains = asleep{w.payer.money.Chains, &asked}
+		for range 3 {
+			if err := w.reserve(); !errors.Is(err, onchain.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := asked.Load(); n != 3 { // times for the first
+			t.Errorf("it was asked %d times", n)
 		}
 	})
 }
