@@ -36,6 +36,7 @@ type State struct {
 	Busy      map[string]bool   // agreements that hold a slot
 	Approved  map[string]int    // how often those were that are not committed yet
 	Postponed []waiting         // in the order they came
+	Closed    bool              // by the operator: agreements go on, and no new ones are made
 
 	orders []es.Order // that the last fact led to
 }
@@ -60,6 +61,7 @@ type waiting struct {
 var Saga = es.Saga[State]{
 	Name: "negotiator",
 	Hears: []string{
+		"provider.enabled.v1", "provider.draining.v1", "provider.disabled.v1", "provider.paused.v1",
 		"provider.rules_changed.v1", "offer.published.v1", "offer.withdrawn.v1", "offer.expired.v1",
 		"negotiation.opened.v1", "negotiation.counter_requested.v1", "negotiation.counter_received.v1", "negotiation.closed.v1",
 		"agreement.received.v1", "agreement.approval_failed.v1", "agreement.approved.v1", "agreement.rejected.v1",
@@ -88,6 +90,13 @@ func evolve(s State, r es.Recorded) State {
 	switch e := r.Data.(type) {
 	case agent.RulesChanged:
 		s.Policy = subscription.Policy(e.Rules)
+	case agent.Enabled:
+		if s.Closed {
+			s.Closed = false
+			s.askAgain(r.Recorded)
+		}
+	case agent.Draining, agent.Disabled, agent.Paused:
+		s.Closed = true
 	case offer.Published:
 		if e.Preset != "" {
 			s.Offers[e.OfferID] = true
@@ -157,12 +166,9 @@ func (s *State) answer(id string, p negotiation.Proposal, now time.Time) {
 	if !ok {
 		return
 	}
-	d, err := provider.Negotiate(provider.Input{
+	d := s.ask(provider.Negotiate, provider.Input{
 		ActiveAgreements: len(s.Busy), Demand: p.Properties, Now: now, Offer: t.ours, Policy: s.Policy, Requestor: t.requestor,
 	})
-	if err != nil {
-		d = provider.Decision{Outcome: provider.Reject, Reason: market.Reason(err.Error(), market.KeyFinal, true)}
-	}
 	order := func(c negotiation.Command) {
 		s.orders = append(s.orders, es.Order{Category: negotiation.Category, ID: id, Command: c})
 	}
@@ -181,18 +187,32 @@ func (s *State) answer(id string, p negotiation.Proposal, now time.Time) {
 	})
 }
 
+// ask lets the components decide, while the provider is open. Its offers are
+// taken back when it closes, but what was negotiated about them is still said.
+func (s *State) ask(decide func(provider.Input) (provider.Decision, error), in provider.Input) provider.Decision {
+	if s.Closed {
+		const why = "The provider makes no new agreements now."
+		return provider.Decision{
+			Components: []negotiation.Verdict{{Component: "Closed", Message: why, Outcome: provider.Reject}},
+			Outcome:    provider.Reject, Reason: market.Reason(why, market.KeyFinal, false),
+		}
+	}
+	d, err := decide(in)
+	if err != nil {
+		d = provider.Decision{Outcome: provider.Reject, Reason: market.Reason(err.Error(), market.KeyFinal, true)}
+	}
+	return d
+}
+
 // decide approves or rejects an agreement.
 func (s *State) decide(e agreement.Received, now time.Time) {
 	if !s.Offers[e.Terms.OfferID] {
 		return
 	}
-	d, err := provider.Confirm(provider.Input{
+	d := s.ask(provider.Confirm, provider.Input{
 		ActiveAgreements: len(s.Busy), Demand: e.Terms.DemandProperties, Now: now, Offer: e.Terms.OfferProperties,
 		Policy: s.Policy, Requestor: e.Terms.Requestor,
 	})
-	if err != nil {
-		d = provider.Decision{Outcome: provider.Reject, Reason: market.Reason(err.Error(), market.KeyFinal, true)}
-	}
 	s.orders = append(s.orders, es.Order{Category: negotiation.Category, ID: e.Terms.NegotiationID, Command: negotiation.RecordDecision{
 		By: own, Components: d.Components, Outcome: d.Outcome, Postponed: d.Postponed, ProposalID: e.Terms.ProposalID,
 	}})
@@ -232,13 +252,20 @@ func (s *State) again(e agreement.ApprovalFailed, now time.Time) {
 	s.free(e.Side, e.AgreementID, now)
 }
 
-// free gives a slot back and asks those again who were turned away.
+// free gives a slot back to those who were turned away.
 func (s *State) free(side identity.Side, agreementID string, now time.Time) {
 	if side != identity.Provider || !s.Busy[agreementID] {
 		return
 	}
 	delete(s.Busy, agreementID)
 	delete(s.Approved, agreementID)
+	if !s.Closed {
+		s.askAgain(now)
+	}
+}
+
+// askAgain decides anew about those who were turned away for want of a slot.
+func (s *State) askAgain(now time.Time) {
 	again := s.Postponed
 	s.Postponed = nil
 	for _, w := range again {

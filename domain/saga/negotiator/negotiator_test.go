@@ -2,6 +2,7 @@ package negotiator_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/emet-node/emet/domain/market/offer"
 	"github.com/emet-node/emet/domain/peer"
 	"github.com/emet-node/emet/domain/provider"
+	"github.com/emet-node/emet/domain/provider/agent"
 	"github.com/emet-node/emet/domain/saga/negotiator"
 )
 
@@ -99,6 +101,39 @@ func TestWhoIsNotWantedAnyMoreDoesNotApproveAgain(t *testing.T) {
 	d.hear(noon, agreement.Approved{AgreementID: "a", Side: identity.Provider})
 	if got := d.hear(noon, failed(market.Timeout)); len(got) != 0 {
 		t.Errorf("it is committed: %+v", got)
+	}
+}
+
+// A provider that its operator closes makes no agreement any more, however far
+// its negotiation got; those that it has go on.
+func TestAClosedProviderMakesNoNewAgreement(t *testing.T) {
+	t.Parallel()
+	for _, closes := range []any{agent.Draining{Provider: "p"}, agent.Disabled{Provider: "p"}, agent.Paused{Provider: "p"}} {
+		d := open()
+		d.hear(noon, agent.Enabled{Provider: "p"})
+		d.hear(noon, closes)
+		got := d.hear(noon, received(t))
+		if len(got) != 1 {
+			t.Fatalf("%T: %+v", closes, got)
+		}
+		if r, ok := got[0].(agreement.Reject); !ok || strings.Contains(r.Reason, "true") {
+			t.Errorf("%T: %+v, want a rejection that is not final", closes, got[0])
+		}
+		d.hear(noon, agent.Enabled{Provider: "p"})
+		again := received(t)
+		again.AgreementID = "b"
+		if got = d.hear(noon, again); len(got) != 1 {
+			t.Fatalf("it is open again: %+v", got)
+		}
+		if _, ok := got[0].(agreement.Approve); !ok {
+			t.Errorf("it is open again: %+v", got[0])
+		}
+		d.hear(noon, closes)
+		lost := failed(market.Timeout)
+		lost.AgreementID = "b"
+		if got = d.hear(noon, lost); len(got) != 1 {
+			t.Errorf("%T: what was approved before is approved no more: %+v", closes, got)
+		}
 	}
 }
 
