@@ -11,7 +11,14 @@ import (
 const (
 	maxAttempts  = 64   // of one command against other writers
 	cachedStates = 4096 // folded states that an aggregate keeps
+	cachedWeight = 64 << 20
 )
+
+// Weighty is implemented by states of which some are much larger than others.
+// Weight is about how many bytes of memory may be had back by forgetting one; 0 is
+// for those that are needed all the time. An aggregate keeps 64 MiB of them, and
+// always the one that was used last.
+type Weighty interface{ Weight() int }
 
 // ErrWrongCommand says that a command is not one of the aggregate it was sent to.
 var ErrWrongCommand = errors.New("command is not for this aggregate")
@@ -280,19 +287,31 @@ func (l *Log) commit(ctx context.Context, m Meta, t *Tx) (Receipt, error) {
 // cache is a small LRU of folded states. A stale entry is harmless: an append
 // on top of it conflicts.
 type cache[S any] struct {
-	mu    sync.Mutex
-	max   int
-	order *list.List // of Stream, newest first
-	byKey map[Stream]*entry[S]
+	mu     sync.Mutex
+	max    int
+	order  *list.List // of Stream, newest first
+	byKey  map[Stream]*entry[S]
+	weighs bool // S is Weighty
+	weight int  // of all
 }
 
 type entry[S any] struct {
 	folded folded[S]
 	at     *list.Element
+	weight int
+}
+
+func (c *cache[S]) weigh(s S) int {
+	if !c.weighs { // most are not, and need not be looked at
+		return 0
+	}
+	return any(s).(Weighty).Weight() //nolint:forcetypeassert // newCache has seen it
 }
 
 func newCache[S any](max int) *cache[S] {
-	return &cache[S]{max: max, order: list.New(), byKey: make(map[Stream]*entry[S])}
+	var zero S
+	_, weighs := any(zero).(Weighty)
+	return &cache[S]{max: max, order: list.New(), byKey: make(map[Stream]*entry[S]), weighs: weighs}
 }
 
 func (c *cache[S]) get(s Stream) (folded[S], bool) {
@@ -309,17 +328,34 @@ func (c *cache[S]) get(s Stream) (folded[S], bool) {
 func (c *cache[S]) put(s Stream, f folded[S]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.byKey[s]; ok {
-		if e.folded.revision < f.revision {
-			e.folded = f
-		}
+	e, ok := c.byKey[s]
+	switch {
+	case !ok:
+		e = &entry[S]{at: c.order.PushFront(s)}
+		c.byKey[s] = e
+	case e.folded.revision < f.revision:
+		c.order.MoveToFront(e.at)
+	default:
 		c.order.MoveToFront(e.at)
 		return
 	}
-	c.byKey[s] = &entry[S]{folded: f, at: c.order.PushFront(s)}
+	c.weight -= e.weight
+	e.folded, e.weight = f, c.weigh(f.state)
+	c.weight += e.weight
 	if c.order.Len() > c.max {
-		oldest := c.order.Back()
-		c.order.Remove(oldest)
-		delete(c.byKey, oldest.Value.(Stream))
+		c.drop(c.order.Back())
 	}
+	for at := c.order.Back(); c.weight > cachedWeight && at != c.order.Front(); {
+		before := at.Prev()
+		if c.byKey[at.Value.(Stream)].weight > 0 { //nolint:forcetypeassert // nothing else is in it
+			c.drop(at)
+		}
+		at = before
+	}
+}
+
+func (c *cache[S]) drop(at *list.Element) {
+	s := c.order.Remove(at).(Stream) //nolint:forcetypeassert // nothing else is in it
+	c.weight -= c.byKey[s].weight
+	delete(c.byKey, s)
 }

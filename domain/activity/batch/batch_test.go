@@ -151,6 +151,24 @@ func TestReportsFollowEachOther(t *testing.T) {
 	s.Given(started(0), ended(0, 0)).When(batch.Close{At: noon, By: peer, Outcome: batch.Failed}).Refused(t, batch.ErrOrder)
 }
 
+// What a provider says of a batch stays in memory while it may say more. Then it
+// counts as what it takes.
+func TestABatchWeighsWhatItSaid(t *testing.T) {
+	t.Parallel()
+	s := story().Given(asked, taken, started(0))
+	const pieces, size = 100, 4000
+	for i := range int64(pieces) {
+		s = s.Given(said(0, i*size, strings.Repeat("x", size)))
+	}
+	if got := s.State().Weight(); got != 0 {
+		t.Errorf("a batch that is open weighs %d", got)
+	}
+	s = s.Given(ended(0, 0), batch.Closed{ActivityID: act, At: noon, BatchID: id, Outcome: batch.Done})
+	if got := s.State().Weight(); got < pieces*size || got > 2*pieces*size {
+		t.Errorf("%d bytes of output weigh %d", pieces*size, got)
+	}
+}
+
 func TestOutputHasNoGaps(t *testing.T) {
 	t.Parallel()
 	s := story().Given(asked, taken, started(0), said(0, 0, "hello "))

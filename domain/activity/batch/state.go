@@ -1,6 +1,11 @@
 package batch
 
-import "github.com/emet-node/emet/domain/identity"
+import (
+	"github.com/emet-node/emet/domain/es"
+	"github.com/emet-node/emet/domain/identity"
+)
+
+var _ es.Weighty = State{}
 
 // State is what one side knows about a batch.
 type State struct {
@@ -27,6 +32,20 @@ type State struct {
 	stderr  captured
 
 	transferred bool // the running command reported its transfer
+	pieces      int  // of output
+	inline      int  // their bytes that are here and not beside the log
+}
+
+// A fact of a batch takes about so much memory, beside what was said.
+const factWeight = 256
+
+// Weight implements [es.Weighty]: what a provider's commands say is up to it. As
+// long as they may say more the state is needed for each piece.
+func (s State) Weight() int {
+	if !s.IsClosed() {
+		return 0
+	}
+	return len(s.Script) + s.inline + factWeight*(s.pieces+s.events.n)
 }
 
 // Owner is the local identity whose batch this is.
@@ -101,6 +120,7 @@ func (s *State) captured(of Stream) *captured {
 
 func said(s State, e CommandOutput) State {
 	piece := Piece{Bytes: e.Bytes, Blob: e.Blob}
+	s.inline, s.pieces = s.inline+len(e.Bytes), s.pieces+1
 	c := s.captured(e.Stream)
 	c.format, c.pieces, c.length = e.Format, c.pieces.with(piece), e.Offset+piece.Len()
 	if !e.Streamed {
