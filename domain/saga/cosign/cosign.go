@@ -32,14 +32,15 @@ var Saga = es.Saga[State]{
 	Name: "cosign",
 	Hears: []string{
 		"agreement.created.v1", "agreement.received.v1", "agreement.approved.v1", "agreement.terminated.v1",
+		"agreement.rejected.v1", "agreement.cancelled.v1", "agreement.expired.v1",
 		"bill.note_delivered.v1", "bill.note_received.v1", "bill.note_accepted_by_peer.v1", "bill.acceptance_delivered.v1",
 		"bill.invoice_delivered.v1", "bill.invoice_received.v1", "bill.invoice_accepted_by_peer.v1", "bill.settled.v1",
-		"payment.delivery_requested.v1", "payment.delivered.v1", "payment.claimed.v1", "payment.verified.v1",
+		"payment.delivery_requested.v1", "payment.delivered.v1", "payment.claimed.v1", "payment.verified.v1", "payment.disproved.v1",
 	},
 	Instance: instance,
 	Evolve:   evolve,
 	React:    react,
-	Done:     func(s State) bool { return s.over },
+	Done:     func(s State) bool { return s.over || s.own == "" }, // what comes after the end begins nothing
 }
 
 func instance(r es.Recorded) string {
@@ -52,6 +53,12 @@ func instance(r es.Recorded) string {
 	case agreement.Approved:
 		return deal(e.Side, e.AgreementID)
 	case agreement.Terminated:
+		return deal(e.Side, e.AgreementID)
+	case agreement.Rejected:
+		return deal(e.Side, e.AgreementID)
+	case agreement.Cancelled:
+		return deal(e.Side, e.AgreementID)
+	case agreement.Expired:
 		return deal(e.Side, e.AgreementID)
 	case bill.NoteDelivered:
 		return deal(e.Side, e.AgreementID)
@@ -77,6 +84,8 @@ func instance(r es.Recorded) string {
 		return "from/" + string(e.PayeeID) + "/" + e.PaymentID
 	case payment.Verified:
 		return "from/" + string(e.PayeeID) + "/" + e.PaymentID
+	case payment.Disproved:
+		return "from/" + string(e.PayeeID) + "/" + e.PaymentID
 	}
 	return ""
 }
@@ -92,6 +101,8 @@ func evolve(s State, r es.Recorded) State {
 		s.own, s.other = e.PayerID, e.PayeeID
 	case payment.Claimed:
 		s.own, s.other = e.PayeeID, e.PayerID
+	case agreement.Rejected, agreement.Cancelled, agreement.Expired, payment.Disproved: // it never held
+		s.over = true
 	case payment.Delivered, payment.Verified:
 		s.step, s.over = true, true
 	case bill.Settled:

@@ -37,6 +37,8 @@ func TestEachStepAsksOnce(t *testing.T) {
 		{contact.Met{Node: buyer}, false},
 		{bill.Settled{AgreementID: "a", Side: identity.Provider, Kind: pay.DebitNote}, true},
 		{payment.Claimed{PaymentID: "p", PayerID: buyer, PayeeID: seller}, false},
+		{payment.Disproved{PaymentID: "p", PayeeID: seller}, false}, // another attempt is another story
+		{payment.Claimed{PaymentID: "p", PayerID: buyer, PayeeID: seller}, false},
 		{payment.Verified{PaymentID: "p", PayeeID: seller}, true},
 		{bill.Settled{AgreementID: "a", Side: identity.Provider, Kind: pay.Invoice}, true},
 		{bill.NoteDelivered{AgreementID: "a", Side: identity.Provider}, false}, // the story is over
@@ -49,6 +51,34 @@ func TestEachStepAsksOnce(t *testing.T) {
 		}
 		if step.asks && got[0].Command != (cosign.Exchange{Own: seller, Other: buyer}) {
 			t.Errorf("%T asks for %+v", step.fact, got[0].Command)
+		}
+	}
+}
+
+// Of a deal that is over, or never held, nothing is remembered, whatever is
+// still told of it.
+func TestADealThatIsOverIsForgotten(t *testing.T) {
+	t.Parallel()
+	made := agreement.Created{AgreementID: "a", Side: identity.Requestor, Terms: agreement.Terms{Requestor: buyer, Provider: seller}}
+	late := bill.AcceptanceDelivered{AgreementID: "a", Side: identity.Requestor}
+	for _, ends := range []any{
+		bill.Settled{AgreementID: "a", Side: identity.Requestor, Kind: pay.Invoice},
+		agreement.Rejected{AgreementID: "a", Side: identity.Requestor},
+		agreement.Cancelled{AgreementID: "a", Side: identity.Requestor},
+		agreement.Expired{AgreementID: "a", Side: identity.Requestor},
+	} {
+		var s cosign.State
+		for _, fact := range []any{made, late} { // as before its end
+			if s = cosign.Saga.Evolve(s, es.Recorded{Data: fact}); cosign.Saga.Done(s) {
+				t.Errorf("after %T it is forgotten", fact)
+			}
+		}
+		of := cosign.Saga.Instance(es.Recorded{Data: made})
+		if r := (es.Recorded{Data: ends}); cosign.Saga.Instance(r) != of || !cosign.Saga.Done(cosign.Saga.Evolve(s, r)) {
+			t.Errorf("after %T it is remembered", ends)
+		}
+		if !cosign.Saga.Done(cosign.Saga.Evolve(cosign.State{}, es.Recorded{Data: late})) {
+			t.Errorf("what comes after %T is remembered", ends)
 		}
 	}
 }
