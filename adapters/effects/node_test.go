@@ -165,7 +165,8 @@ func start(t *testing.T, n *netmemory.Network, id identity.NodeID, d *disk) *nod
 		Log: l, Activities: x.activities, Batches: x.batches, Usage: x.usages, Supervisor: d.sup, Blobs: d.blobs, Terms: x.terms,
 		Files:   func(activities.Terms) unit.Files { return nil },
 		Token:   func(id string) (string, error) { return "token of " + id, nil },
-		Alive:   x.aliveUnits,
+		Alive:   x.unitsSince("activity.spawned.v1"),
+		Made:    x.unitsSince("activity.created.v1"),
 		WorkDir: func(id string) string { return "/units/" + id }, Unresponsive: 5 * time.Second, Logger: quiet,
 		OpenBatches: func(ctx context.Context, id string) ([]activities.OpenBatch, error) {
 			return x.openBatches(ctx, "batch-P-"+id)
@@ -290,12 +291,14 @@ func (x *node) terms(ctx context.Context, id string) (activities.Terms, error) {
 	}, nil
 }
 
-func (x *node) aliveUnits(ctx context.Context) ([]string, error) {
-	ids, err := effects.OpenStreams(ctx, x.l.Store, "activity-P-", []string{"activity.spawned.v1"}, []string{"activity.terminated.v1"})
-	for i := range ids {
-		ids[i] = strings.TrimPrefix(ids[i], "P-")
+func (x *node) unitsSince(fact string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		ids, err := effects.OpenStreams(ctx, x.l.Store, "activity-P-", []string{fact}, []string{"activity.terminated.v1"})
+		for i := range ids {
+			ids[i] = strings.TrimPrefix(ids[i], "P-")
+		}
+		return ids, err
 	}
-	return ids, err
 }
 
 func (x *node) aliveOf(ctx context.Context, agreementID string) (out []string, err error) {

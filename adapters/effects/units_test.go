@@ -43,6 +43,40 @@ func TestNoMoreActivitiesLiveThanMay(t *testing.T) {
 	})
 }
 
+// slowStart starts an exe-unit when it is let.
+type slowStart struct {
+	unit.Supervisor
+	let chan struct{}
+}
+
+func (s slowStart) Spawn(ctx context.Context, spec unit.Spec) (unit.Spawned, error) {
+	<-s.let
+	return s.Supervisor.Spawn(ctx, spec)
+}
+
+// An exe-unit takes its time to start. Who asks meanwhile is not let in by that.
+func TestActivitiesThatAreJustMadeCount(t *testing.T) {
+	between(t, func(t *testing.T, p *pair) {
+		let := make(chan struct{})
+		p.bob.units.MaxAlive, p.bob.units.Supervisor = 1, slowStart{p.bob.units.Supervisor, let}
+		create := (&activities.Inbound{Units: p.bob.units, AliveOf: p.bob.aliveOf}).Answers().Calls[peer.CreateActivity{}.Kind()]
+		first := unique()
+		defer p.b.sup.Kill("/units/" + first)
+		for i, ask := range []peer.CreateActivity{
+			{AgreementID: p.deal(), RequestID: first, TimeoutMS: 1000}, {AgreementID: p.deal(), RequestID: unique(), TimeoutMS: 1000},
+		} {
+			if _, err := create(t.Context(), peer.Caller{Node: alice, To: bob, Via: "memory"}, ask); err == nil {
+				t.Errorf("%d: it is there", i)
+			}
+		}
+		if used, _, refused := p.bob.units.Limit(t.Context()); used != 1 || refused != 1 {
+			t.Errorf("%d live or will, %d were refused", used, refused)
+		}
+		close(let)
+		synctest.Wait()
+	})
+}
+
 // A requestor speaks to the identity that provides: what it asks another one of
 // the same node would be written down as that one's doing.
 func TestAnotherIdentityOfTheNodeProvidesNothing(t *testing.T) {

@@ -141,7 +141,7 @@ func (in *Inbound) make(ctx context.Context, from peer.Caller, t Terms, m peer.C
 
 // roomFor refuses one more activity than the machine is meant to carry.
 func (in *Inbound) roomFor(ctx context.Context, activityID string) error {
-	alive, err := in.Alive(ctx)
+	alive, err := in.Made(ctx)
 	if err != nil || len(alive) < in.maxAlive() || slices.Contains(alive, activityID) {
 		return err
 	}

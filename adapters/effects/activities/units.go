@@ -78,9 +78,10 @@ type Units struct {
 	// Token returns the secret shared with an activity's exe-unit, made at the
 	// first call and the same ever after.
 	Token func(activityID string) (string, error)
-	// Alive lists the activities that have an exe-unit; Batches the batches of
-	// one that were accepted and are not closed. Both have seen the whole log.
-	Alive       func(ctx context.Context) ([]string, error)
+	// Alive lists the activities that have an exe-unit, Made also those that get
+	// one; Batches the batches of one that were accepted and are not closed. All
+	// have seen the whole log.
+	Alive, Made func(ctx context.Context) ([]string, error)
 	OpenBatches func(ctx context.Context, activityID string) ([]OpenBatch, error)
 
 	WorkDir       func(activityID string) string
@@ -89,8 +90,8 @@ type Units struct {
 	WallClock     time.Duration
 	OrphanAfter   time.Duration
 	Unresponsive  time.Duration // silence that counts as such
-	// MaxAlive bounds the activities that have an exe-unit at the same time,
-	// 0 = 64.
+	// MaxAlive bounds the activities that have or get an exe-unit at the same
+	// time, 0 = 64.
 	MaxAlive int
 	Logger   *slog.Logger
 
@@ -118,7 +119,7 @@ func (u *Units) maxAlive() int {
 // Limit is how many activities live, how many may, and how often one more was
 // refused.
 func (u *Units) Limit(ctx context.Context) (used, most, refused int64) {
-	alive, _ := u.Alive(ctx) // none, when the log cannot be read
+	alive, _ := u.Made(ctx) // none, when the log cannot be read
 	return int64(len(alive)), int64(u.maxAlive()), u.refused.Load()
 }
 

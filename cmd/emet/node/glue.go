@@ -258,8 +258,17 @@ func openBatches(s es.Store, side identity.Side) func(ctx context.Context, activ
 
 // aliveUnits lists the activities of the provider's side that have an exe-unit.
 func aliveUnits(s es.Store) func(ctx context.Context) ([]string, error) {
+	return activitiesSince(s, "activity.spawned.v1")
+}
+
+// madeUnits lists also those that get one.
+func madeUnits(s es.Store) func(ctx context.Context) ([]string, error) {
+	return activitiesSince(s, "activity.created.v1")
+}
+
+func activitiesSince(s es.Store, fact string) func(ctx context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
-		ids, err := effects.OpenStreams(ctx, s, "activity-P-", []string{"activity.spawned.v1"}, []string{"activity.terminated.v1"})
+		ids, err := effects.OpenStreams(ctx, s, "activity-P-", []string{fact}, []string{"activity.terminated.v1"})
 		for i, id := range ids {
 			ids[i] = strings.TrimPrefix(id, "P-")
 		}

@@ -217,7 +217,7 @@ func (n *Node) wireActivities() {
 	n.units = &activities.Units{
 		Log: n.Log, Activities: n.Activities, Batches: n.Batches, Usage: n.Usage, Supervisor: supervisor.Client{Program: n.o.Program},
 		Blobs: blobStore{n.Blobs, n.Secrets.Vault}, Terms: termsOf(n.Aggregates), Files: filesOf(n.peers),
-		Token: tokens(filepath.Join(n.o.Dir, "exe-unit", "tokens")), Alive: aliveUnits(n.Store),
+		Token: tokens(filepath.Join(n.o.Dir, "exe-unit", "tokens")), Alive: aliveUnits(n.Store), Made: madeUnits(n.Store),
 		MaxAlive:    unitsPerThread * runtime.NumCPU(),
 		OpenBatches: openBatches(n.Store, identity.Provider),
 		WorkDir:     func(id string) string { return filepath.Join(n.o.Dir, "exe-unit", "work", id) },
