@@ -122,6 +122,10 @@ func (p *paymentAPI) SetCycle(c echo.Context) error {
 // longestCycle keeps a number of seconds from running over.
 const longestCycle = int64(10 * 365 * 24 * time.Hour / time.Second)
 
+func cycleTime(seconds int64) time.Duration {
+	return time.Duration(min(max(seconds, 0), longestCycle)) * time.Second
+}
+
 func (p *paymentAPI) configure(c echo.Context, in accounting.NewSchedule) (projections.CycleRow, error) {
 	var none projections.CycleRow
 	ctx := c.Request().Context()
@@ -138,10 +142,10 @@ func (p *paymentAPI) configure(c echo.Context, in accounting.NewSchedule) (proje
 	}
 	cmd := p.configuration(ctx, was)
 	if in.IntervalSec != nil {
-		cmd.Interval = time.Duration(min(*in.IntervalSec, longestCycle)) * time.Second
+		cmd.Interval = cycleTime(*in.IntervalSec)
 	}
 	if in.ExtraPayTimeSec != nil {
-		cmd.ExtraPayTime = time.Duration(min(*in.ExtraPayTimeSec, longestCycle)) * time.Second
+		cmd.ExtraPayTime = cycleTime(*in.ExtraPayTimeSec)
 	}
 	if in.NextUpdate != nil {
 		if cmd.NextAt, err = dto.ParseTime(*in.NextUpdate); err != nil {

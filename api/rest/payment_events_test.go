@@ -258,3 +258,13 @@ func TestADocumentSeenIsNotListedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A number of seconds that does not fit is none that does.
+func TestSecondsBelowAllBoundsMakeNoSchedule(t *testing.T) {
+	t.Parallel()
+	w := newTill(t)
+	for _, field := range []string{"intervalSec", "extraPayTimeSec"} {
+		w.want(w.as("alice", "POST", "/batchCycle", `{"platform":"erc20-hoodi-tglm","`+field+`":-18446744063}`), 200, `"Err":`)
+	}
+	w.want(w.as("alice", "GET", "/batchCycles", ""), 200, "[]")
+}
