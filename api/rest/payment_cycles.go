@@ -62,15 +62,19 @@ func (p *paymentAPI) ListCycles(c echo.Context) error {
 	return list(c, out)
 }
 
-// cycleOf is the schedule of a platform; one that was never set has the
-// defaults, and no next run yet.
+// cycleOf is the schedule of a platform; one that was never set is as a new
+// payer's will be, and has no next run yet.
 func (p *paymentAPI) cycleOf(ctx context.Context, platform pay.Platform) (projections.CycleRow, error) {
 	me := keyOf(ctx).Identity
 	rows, err := p.Views.Cycles(ctx, me, platform)
 	if err != nil || len(rows) > 0 {
 		return append(rows, projections.CycleRow{})[0], err
 	}
-	interval, extra := cycle.Defaults(platform)
+	every := cycle.Defaults
+	if p.Cycle != nil {
+		every = p.Cycle
+	}
+	interval, extra := every(platform)
 	return projections.CycleRow{Platform: platform, Address: string(me), Owner: me, Interval: interval, ExtraPayTime: extra}, nil
 }
 
