@@ -47,6 +47,9 @@ func (e *Effects) deliverPayment(ctx context.Context, a effects.Attempt) (effect
 		return effects.Outcome{}, err
 	}
 	sent := s.Sent[f.PayeeID]
+	if sent.Canonical == nil {
+		return paymentOutcome(a, payment.AnswerDelivery{PayeeID: f.PayeeID, Refusal: "another transaction carries the payment now"}), nil
+	}
 	refusal, err := e.send(ctx, a, f.PayerID, f.PayeeID, peer.PaymentSent{Canonical: sent.Canonical, Signature: sent.Signature})
 	if err != nil {
 		return effects.Outcome{}, err

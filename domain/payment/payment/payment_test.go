@@ -214,3 +214,37 @@ func TestThePayerKeepsTheProofOfATransferThatAnotherCopyOfItSent(t *testing.T) {
 		t.Fatalf("%+v", k)
 	}
 }
+
+// The transfer may leave the chain and come back in another transaction while
+// the proof of the first is on its way. Both deliveries are answered, and the
+// answer to the first is none to the second.
+func TestADeliveryIsAnsweredAlsoWhenItsProofIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	again := request
+	again.TxHash = "0x" + strings.Repeat("cd", 32)
+	signed := payment.AnswerSigning{PayeeID: payee, Signature: []byte("s")}
+	ask := payment.RequestDelivery{PayeeID: payee}
+	anew := story.After(t, request, signed, ask, again)
+	for _, first := range []payment.AnswerDelivery{{PayeeID: payee}, {PayeeID: payee, Refusal: "gone"}} {
+		if o := anew.When(first); o.Err != nil || len(o.Facts) != 1 {
+			t.Fatalf("the first delivery is open for ever: %v, %v", o.Facts, o.Err)
+		}
+		s := anew.After(t, first)
+		s.When(first).Then(t)
+		if x := s.State().Sent[payee]; x.Delivered || x.Refusal != "" {
+			t.Errorf("a proof that is not signed yet was answered: %+v", x)
+		}
+		s = s.After(t, signed, ask)
+		if o := s.When(first); o.Err != nil || len(o.Facts) != 1 {
+			t.Fatalf("the second delivery: %v, %v", o.Facts, o.Err)
+		}
+		late := anew.After(t, signed, ask, first) // the answer to the first came after the second was asked for
+		if x := late.State().Sent[payee]; x.Delivered {
+			t.Errorf("it stands for the second: %+v", x)
+		}
+		late = late.After(t, payment.AnswerDelivery{PayeeID: payee})
+		if !late.State().Sent[payee].Delivered {
+			t.Error("the second was delivered")
+		}
+	}
+}

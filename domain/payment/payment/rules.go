@@ -50,6 +50,24 @@ type Sent struct {
 	Refusal   string // the last one
 
 	signing, delivering bool // open intents
+	outdated            int  // open deliveries of proofs that were made anew since
+}
+
+// open is how many deliveries were not answered.
+func (x *Sent) open() int {
+	if x.delivering {
+		return x.outdated + 1
+	}
+	return x.outdated
+}
+
+// answer takes in how the oldest open delivery ended.
+func (x *Sent) answer(delivered bool, refusal string) {
+	if x.outdated > 0 {
+		x.outdated--
+		return
+	}
+	x.delivering, x.Delivered, x.Refusal = false, x.Delivered || delivered, refusal
 }
 
 // Phase says what the payee knows of a payment.
@@ -92,7 +110,7 @@ func evolve(s State, e Event) State {
 	switch e := e.(type) {
 	case SigningRequested:
 		s.ID, s.Side = e.PaymentID, e.Side
-		return s.with(e.PayeeID, func(x *Sent) { *x = Sent{Request: e, signing: true} })
+		return s.with(e.PayeeID, func(x *Sent) { *x = Sent{Request: e, signing: true, outdated: x.open()} })
 	case Signed:
 		return s.with(e.PayeeID, func(x *Sent) { x.signing, x.Canonical, x.Signature = false, e.Canonical, e.Signature })
 	case SigningFailed:
@@ -100,9 +118,9 @@ func evolve(s State, e Event) State {
 	case DeliveryRequested:
 		return s.with(e.PayeeID, func(x *Sent) { x.delivering = true })
 	case Delivered:
-		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Delivered, x.Refusal = false, true, "" })
+		return s.with(e.PayeeID, func(x *Sent) { x.answer(true, "") })
 	case Refused:
-		return s.with(e.PayeeID, func(x *Sent) { x.delivering, x.Refusal = false, e.Why })
+		return s.with(e.PayeeID, func(x *Sent) { x.answer(false, e.Why) })
 	case Claimed:
 		s.ID, s.Side = e.PaymentID, e.Side
 		s.Claim = Received{Phase: PhaseClaimed, Claimed: e}
@@ -218,8 +236,9 @@ func requestDelivery(s State, c RequestDelivery) ([]Event, error) {
 }
 
 func answerDelivery(s State, c AnswerDelivery) ([]Event, error) {
+	have := s.Sent[c.PayeeID]
 	switch {
-	case !s.Sent[c.PayeeID].delivering:
+	case have.open() == 0:
 		return nil, nil
 	case c.Refusal != "":
 		return []Event{Refused{PayeeID: c.PayeeID, PaymentID: s.ID, Side: s.Side, Why: c.Refusal}}, nil
