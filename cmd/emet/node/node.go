@@ -282,10 +282,14 @@ func processes(settle settlement.Config) []es.Process {
 
 // queueOf lets claims about one transaction be looked at one after the other,
 // whichever payments they are about: together they may take no more than it
-// moved.
+// moved. A payee that is not there does not keep the others of its payment
+// waiting for their proofs.
 func queueOf(r es.Recorded) string {
-	if c, ok := r.Data.(dpayment.Claimed); ok {
-		return "claims/" + c.TxHash
+	switch e := r.Data.(type) {
+	case dpayment.Claimed:
+		return "claims/" + e.TxHash
+	case dpayment.DeliveryRequested:
+		return string(r.Stream) + "/" + string(e.PayeeID)
 	}
 	return string(r.Stream)
 }
