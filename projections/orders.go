@@ -107,21 +107,20 @@ func (p *Payment) Orders(ctx context.Context, owner identity.NodeID, id string) 
 	rows, err := query(ctx, p.DB, func(s scanner) (r OrderRow, err error) {
 		return r, s.Scan(&r.ID, &r.Owner, &r.PayerAddr, &r.Platform, &r.ChainID, amount{&r.Total}, &r.Completed, moment{&r.Created}, moment{&r.Updated})
 	}, `SELECT id, owner, payer_addr, platform, chain_id, total, completed, created, updated FROM orders`+c.text+` ORDER BY created`, c.args...)
-	if err != nil {
-		return nil, err
+	if err != nil || len(rows) == 0 {
+		return rows, err
+	}
+	items, err := p.OrderItems(ctx, owner, id)
+	paid := make(map[string]money.Amount)
+	for _, it := range items {
+		if it.Paid {
+			paid[it.OrderID] = paid[it.OrderID].Add(it.Amount)
+		}
 	}
 	for i := range rows {
-		items, err := p.OrderItems(ctx, owner, rows[i].ID)
-		if err != nil {
-			return nil, err
-		}
-		for _, it := range items {
-			if it.Paid {
-				rows[i].Paid = rows[i].Paid.Add(it.Amount)
-			}
-		}
+		rows[i].Paid = paid[rows[i].ID]
 	}
-	return rows, nil
+	return rows, err
 }
 
 // OrderItemRow is one transfer of a settlement run.

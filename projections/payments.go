@@ -16,7 +16,7 @@ import (
 // when it is signed (sent) or found on the chain (received).
 type payments struct{}
 
-func (payments) Name() string { return "payments/1" }
+func (payments) Name() string { return "payments/2" }
 
 func (payments) Schema() string {
 	return `CREATE TABLE payments (
@@ -69,9 +69,9 @@ func (v payments) Apply(tx *Tx, r es.Recorded) error {
 	case payment.SigningFailed:
 		return v.state(tx, e.Side, e.PayeeID, e.PaymentID, "unsigned", e.Why)
 	case payment.Delivered:
-		return v.state(tx, e.Side, e.PayeeID, e.PaymentID, "delivered", "")
+		return v.sent(tx, e.Side, e.PayeeID, e.PaymentID, "delivered", "")
 	case payment.Refused:
-		return v.state(tx, e.Side, e.PayeeID, e.PaymentID, "refused", e.Why)
+		return v.sent(tx, e.Side, e.PayeeID, e.PaymentID, "refused", e.Why)
 	case payment.Disproved:
 		return v.state(tx, e.Side, e.PayeeID, e.PaymentID, "disproved", e.Why)
 	case payment.Finalised:
@@ -104,6 +104,17 @@ func (v payments) state(tx *Tx, side identity.Side, payee identity.NodeID, id, s
 	return v.update(tx, side, payee, id, func(p *row) {
 		p.set("state", state)
 		p.set("why", why)
+	})
+}
+
+// sent says how a delivery ended, unless it was of a proof that is being made
+// anew.
+func (v payments) sent(tx *Tx, side identity.Side, payee identity.NodeID, id, state, why string) error {
+	return v.update(tx, side, payee, id, func(p *row) {
+		if s := p.text("state"); s != "signing" && s != "unsigned" {
+			p.set("state", state)
+			p.set("why", why)
+		}
 	})
 }
 

@@ -54,14 +54,31 @@ func TestListsSayWhatAgreementsAre(t *testing.T) {
 			first = agreement.Receive{AgreementID: id, At: noon, By: other, Terms: terms}
 		}
 		stream := agreement.StreamID(side, id)
-		want[stream] = walk(w, "agreement-"+stream, agreement.Rules, chance, 30, []agreement.Command{first,
-			agreement.Confirm{At: noon, By: own, Session: "s1"}, agreement.FinishConfirmation{}, agreement.FinishConfirmation{Failure: failed},
-			agreement.ReceiveApproval{ApprovedAt: noon, At: noon, By: other}, agreement.RequestCommit{}, agreement.RequestCommit{}, agreement.FinishCommit{},
-			agreement.FinishCommit{Failure: failed}, agreement.Approve{At: noon, By: own, Deadline: noon, Session: "s2"}, agreement.FinishApproval{},
-			agreement.FinishApproval{Failure: failed}, agreement.TimeoutApproval{At: late}, agreement.ReceiveCommit{At: noon, By: other},
-			agreement.Reject{By: own, Reason: `{"message":"no"}`}, agreement.ReceiveRejection{By: other, Reason: `{"message":"no"}`},
-			agreement.Cancel{By: own}, agreement.ReceiveCancellation{By: other}, agreement.Terminate{By: own, Reason: `{"message":"bye"}`},
-			agreement.ReceiveTermination{By: other}, agreement.FinishNotice{}, agreement.Expire{At: noon}, agreement.Expire{At: late}})
+		want[stream] = walk(w, "agreement-"+stream, agreement.Rules, chance, 30, []agreement.Command{
+			first,
+			agreement.Confirm{At: noon, By: own, Session: "s1"},
+			agreement.FinishConfirmation{},
+			agreement.FinishConfirmation{Failure: failed},
+			agreement.ReceiveApproval{ApprovedAt: noon, At: noon, By: other},
+			agreement.RequestCommit{},
+			agreement.RequestCommit{},
+			agreement.FinishCommit{},
+			agreement.FinishCommit{Failure: failed},
+			agreement.Approve{At: noon, By: own, Deadline: noon, Session: "s2"},
+			agreement.FinishApproval{},
+			agreement.FinishApproval{Failure: failed},
+			agreement.TimeoutApproval{At: late},
+			agreement.ReceiveCommit{At: noon, By: other},
+			agreement.Reject{By: own, Reason: `{"message":"no"}`},
+			agreement.ReceiveRejection{By: other, Reason: `{"message":"no"}`},
+			agreement.Cancel{By: own},
+			agreement.ReceiveCancellation{By: other},
+			agreement.Terminate{By: own, Reason: `{"message":"bye"}`},
+			agreement.ReceiveTermination{By: other},
+			agreement.FinishNotice{},
+			agreement.Expire{At: noon},
+			agreement.Expire{At: late},
+		})
 	}
 	m := openMarket(t, w, projections.Memory)
 	list, err := m.Agreements(t.Context(), projections.AgreementFilter{})
@@ -97,13 +114,26 @@ func TestListsSayHowActivitiesAre(t *testing.T) {
 			side, first = p, life.Create{ActivityID: id, AgreementID: deal, AgreementState: "Approved", By: identity.Caller{Actor: es.ActorPeer, Node: alice}, Provider: bob, Requestor: alice}
 		}
 		stream := life.StreamID(side, id)
-		want[stream] = walk(w, "activity-"+stream, life.Rules, chance, 20, []life.Command{first,
-			life.ConfirmCreation{By: own, ProviderID: id}, life.ConfirmCreation{By: own, ProviderID: id}, life.FailCreation{By: own, Code: "x"},
-			life.ObserveState{By: own, Pair: pair(life.Initialized, life.Deployed)}, life.ObserveState{By: own, Pair: pair(life.Ready, ""), Reason: "why"},
-			life.ObserveState{By: own, Pair: pair(life.PhaseTerminated, "")}, life.RequestSpawn{By: own, Runtime: "x"}, life.ConfirmSpawn{By: own, PID: 1},
-			life.ReportState{By: own, Pair: pair(life.Deployed, life.Ready)}, life.ReportState{By: own, Pair: pair(life.Ready, "")},
-			life.ReportState{By: own, Pair: pair(life.PhaseUnresponsive, "")}, life.MarkUnresponsive{By: own}, life.MarkUnresponsive{By: own},
-			life.MarkRecovered{By: own}, life.MarkRecovered{By: own}, life.RequestDestruction{By: own}, life.ConfirmDestruction{By: own, Reason: "gone"}, life.End{By: own},
+		want[stream] = walk(w, "activity-"+stream, life.Rules, chance, 20, []life.Command{
+			first,
+			life.ConfirmCreation{By: own, ProviderID: id},
+			life.ConfirmCreation{By: own, ProviderID: id},
+			life.FailCreation{By: own, Code: "x"},
+			life.ObserveState{By: own, Pair: pair(life.Initialized, life.Deployed)},
+			life.ObserveState{By: own, Pair: pair(life.Ready, ""), Reason: "why"},
+			life.ObserveState{By: own, Pair: pair(life.PhaseTerminated, "")},
+			life.RequestSpawn{By: own, Runtime: "x"},
+			life.ConfirmSpawn{By: own, PID: 1},
+			life.ReportState{By: own, Pair: pair(life.Deployed, life.Ready)},
+			life.ReportState{By: own, Pair: pair(life.Ready, "")},
+			life.ReportState{By: own, Pair: pair(life.PhaseUnresponsive, "")},
+			life.MarkUnresponsive{By: own},
+			life.MarkUnresponsive{By: own},
+			life.MarkRecovered{By: own},
+			life.MarkRecovered{By: own},
+			life.RequestDestruction{By: own},
+			life.ConfirmDestruction{By: own, Reason: "gone"},
+			life.End{By: own},
 		})
 	}
 	a := openActivity(t, w, projections.Memory)

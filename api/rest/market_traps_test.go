@@ -81,3 +81,31 @@ func TestAPollSleepsAfterManyAgreementsWithOneProvider(t *testing.T) {
 		t.Errorf("a poll to which nothing came looked %d times", n)
 	}
 }
+
+// Who waits for an approval hears 408 while nothing is decided, and a bare word
+// when it was refused, at once.
+func TestWaitingForAnApprovalThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	draft := w.proposes(w.demandsAnOffer())
+	id := w.text(w.call(200, "POST", "/market-api/v1/agreements", `{"proposalId":"`+draft+`","validTo":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}`))
+	wait := "/market-api/v1/agreements/" + id + "/wait?timeout="
+	w.call(400, "POST", wait+"0", "") // it was not confirmed
+	w.setMute(true)
+	for _, c := range []agreement.Command{agreement.Confirm{At: time.Now(), By: fromUs}, agreement.FinishConfirmation{}} {
+		if _, err := w.deps.Market.Agreements.Do(t.Context(), agreement.StreamID(identity.Requestor, id), c, w.meta()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.call(408, "POST", wait+"0", "")
+	w.call(408, "POST", wait+"0.05", "")
+	heard := make(chan answered, 1)
+	go func() { heard <- ask(t, w.url, "POST", wait+"30", "", asAlice) }()
+	reject := agreement.ReceiveRejection{By: fromCarol, Reason: `{"message":"busy"}`}
+	if _, err := w.deps.Market.Agreements.Do(t.Context(), agreement.StreamID(identity.Requestor, id), reject, w.meta()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-heard; got.status != 410 || got.body != `{"message":"Rejected"}` {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}

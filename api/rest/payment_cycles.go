@@ -62,15 +62,19 @@ func (p *paymentAPI) ListCycles(c echo.Context) error {
 	return list(c, out)
 }
 
-// cycleOf is the schedule of a platform; one that was never set has the
-// defaults, and no next run yet.
+// cycleOf is the schedule of a platform; one that was never set is as a new
+// payer's will be, and has no next run yet.
 func (p *paymentAPI) cycleOf(ctx context.Context, platform pay.Platform) (projections.CycleRow, error) {
 	me := keyOf(ctx).Identity
 	rows, err := p.Views.Cycles(ctx, me, platform)
 	if err != nil || len(rows) > 0 {
 		return append(rows, projections.CycleRow{})[0], err
 	}
-	interval, extra := cycle.Defaults(platform)
+	every := cycle.Defaults
+	if p.Cycle != nil {
+		every = p.Cycle
+	}
+	interval, extra := every(platform)
 	return projections.CycleRow{Platform: platform, Address: string(me), Owner: me, Interval: interval, ExtraPayTime: extra}, nil
 }
 
@@ -122,6 +126,10 @@ func (p *paymentAPI) SetCycle(c echo.Context) error {
 // longestCycle keeps a number of seconds from running over.
 const longestCycle = int64(10 * 365 * 24 * time.Hour / time.Second)
 
+func cycleTime(seconds int64) time.Duration {
+	return time.Duration(min(max(seconds, 0), longestCycle)) * time.Second
+}
+
 func (p *paymentAPI) configure(c echo.Context, in accounting.NewSchedule) (projections.CycleRow, error) {
 	var none projections.CycleRow
 	ctx := c.Request().Context()
@@ -138,10 +146,10 @@ func (p *paymentAPI) configure(c echo.Context, in accounting.NewSchedule) (proje
 	}
 	cmd := p.configuration(ctx, was)
 	if in.IntervalSec != nil {
-		cmd.Interval = time.Duration(min(*in.IntervalSec, longestCycle)) * time.Second
+		cmd.Interval = cycleTime(*in.IntervalSec)
 	}
 	if in.ExtraPayTimeSec != nil {
-		cmd.ExtraPayTime = time.Duration(min(*in.ExtraPayTimeSec, longestCycle)) * time.Second
+		cmd.ExtraPayTime = cycleTime(*in.ExtraPayTimeSec)
 	}
 	if in.NextUpdate != nil {
 		if cmd.NextAt, err = dto.ParseTime(*in.NextUpdate); err != nil {

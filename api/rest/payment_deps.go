@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"time"
 
 	"github.com/emet-node/emet/domain/activity/activity"
 	"github.com/emet-node/emet/domain/es"
@@ -31,6 +32,9 @@ type PaymentDeps struct {
 	Networks []onchain.Profile
 	// DefaultNetwork is meant by those who name none, e.g. "hoodi".
 	DefaultNetwork string
+	// Cycle says how often a new payer settles, and how much longer its payees
+	// may have to wait; nil means cycle.Defaults.
+	Cycle func(pay.Platform) (interval, extra time.Duration)
 	// SkipValidation lets developers allocate money that is not there.
 	SkipValidation bool
 }

@@ -258,3 +258,25 @@ func TestADocumentSeenIsNotListedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A number of seconds that does not fit is none that does.
+func TestSecondsBelowAllBoundsMakeNoSchedule(t *testing.T) {
+	t.Parallel()
+	w := newTill(t)
+	for _, field := range []string{"intervalSec", "extraPayTimeSec"} {
+		w.want(w.as("alice", "POST", "/batchCycle", `{"platform":"erc20-hoodi-tglm","`+field+`":-18446744063}`), 200, `"Err":`)
+	}
+	w.want(w.as("alice", "GET", "/batchCycles", ""), 200, "[]")
+}
+
+// Who asks for a run before there is a schedule gets the one of this node.
+func TestAScheduleThatNobodySetIsTheNodes(t *testing.T) {
+	t.Parallel()
+	w := newTill(t, func(d *PaymentDeps) {
+		d.Cycle = func(pay.Platform) (interval, extra time.Duration) { return time.Hour, time.Minute }
+	})
+	const hourly = `"extraPayTimeSec":60,"intervalSec":3600`
+	w.want(w.as("alice", "GET", "/batchCycle/erc20-hoodi-tglm", ""), 200, hourly)
+	w.want(w.as("alice", "POST", "/batchCycle/erc20-hoodi-tglm/now", ""), 200)
+	w.want(w.as("alice", "GET", "/batchCycles", ""), 200, hourly)
+}

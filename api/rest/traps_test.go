@@ -28,7 +28,7 @@ var traps = []struct {
 	{"events of demands are handed out once", []string{"TestNothingIsHandedOutTwice"}},
 	{"unsubscribing ends polls with 404", []string{"TestUnsubscribingEndsPollsWith404"}},
 	{"a poll without news is no error", []string{"TestPollsWithoutNews", "TestStatusesOfActivities"}},
-	{"cursors are strict, exact and survive a plus sign", []string{"TestTheMarketAsGolemJSUsesIt", "TestTimesOfTheLogAreItsCursors", "TestQueriesAreReadStrictly", "TestCursorsPassOverWhatIsHidden"}},
+	{"cursors are strict, exact and survive a plus sign", []string{"TestTheMarketAsGolemJSUsesIt", "TestTimesOfTheLogAreItsCursors", "TestQueriesAreReadStrictly", "TestCursorsPassOverWhatIsHidden", "TestAPaymentSeenIsNotToldAgain", "TestADocumentSeenIsNotListedAgain"}},
 	{"what was written is read at once", []string{"TestTheMarketAsGolemJSUsesIt", "TestAnActivityAsGolemJSUsesIt", "TestWhatAJSClientDoes"}},
 	{"an activity is Initialized when it is made, Ready after start", []string{"TestAnActivityAsGolemJSUsesIt", "tests/clients/golemjs:TestRentals"}},
 	{"results begin at 0 each time", []string{"TestAnActivityAsGolemJSUsesIt", "TestAnActivityAsYapapiUsesIt"}},

@@ -73,21 +73,23 @@ func postingsOf(cmd *cobra.Command, r *node.Reading) ([]projections.PostingRow, 
 	if err != nil {
 		return nil, err
 	}
-	limits := [2]es.Position{0, 1 << 62}
-	for i, flag := range []string{"from", "to"} {
-		text, _ := cmd.Flags().GetString(flag)
-		if text == "" {
-			continue
+	var from es.Position
+	if text, _ := cmd.Flags().GetString("from"); text != "" {
+		if from, err = firstFrom(cmd.Context(), r.Store, text); err != nil {
+			return nil, fmt.Errorf("--from: %w", err)
 		}
+	}
+	to := es.Position(1 << 62)
+	if text, _ := cmd.Flags().GetString("to"); text != "" {
 		m, err := momentOf(cmd.Context(), r.Store, text)
 		if err != nil {
-			return nil, fmt.Errorf("--%s: %w", flag, err)
+			return nil, fmt.Errorf("--to: %w", err)
 		}
-		limits[i] = m.Last
+		to = m.Last
 	}
-	rows, err := r.Payment.Postings(cmd.Context(), owner, "", limits[0], 0)
+	rows, err := r.Payment.Postings(cmd.Context(), owner, "", from, 0)
 	for i, row := range rows {
-		if row.Position > limits[1] {
+		if row.Position > to {
 			rows = rows[:i]
 			break
 		}

@@ -15,11 +15,21 @@ import (
 // momentOf reads a moment as people give it on a command line.
 func momentOf(ctx context.Context, s es.Store, text string) (es.Moment, error) {
 	m, err := es.MomentOf(ctx, s, text, time.Now())
+	return m, wrongMoment(err)
+}
+
+// firstFrom is the first fact from a moment on.
+func firstFrom(ctx context.Context, s es.Store, text string) (es.Position, error) {
+	p, err := es.FirstFrom(ctx, s, text, time.Now())
+	return p, wrongMoment(err)
+}
+
+func wrongMoment(err error) error {
 	var bad *es.MomentError
 	if errors.As(err, &bad) {
-		return m, usageError{err}
+		return usageError{err}
 	}
-	return m, err
+	return err
 }
 
 // runUpPast serves the node as it was, for reading.

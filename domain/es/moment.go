@@ -77,6 +77,18 @@ func MomentOf(ctx context.Context, s Store, text string, now time.Time) (Moment,
 	return m, err
 }
 
+// FirstFrom is the first fact from a moment on: the one at a position, or the
+// first that was recorded at a time or later (the end of the log when none was).
+// What names no moment is a [*MomentError], but for a time before the first fact.
+func FirstFrom(ctx context.Context, s Store, text string, now time.Time) (Position, error) {
+	text = strings.TrimSpace(text)
+	if at, err := parseTime(text); err == nil && !at.After(now) {
+		return CountAt(ctx, s, at.Add(-1))
+	}
+	m, err := MomentOf(ctx, s, text, now)
+	return m.Last, err
+}
+
 func parseTime(text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(text, " ", "+")) // a "+" in a query is read as a blank
 	if err == nil {

@@ -144,4 +144,18 @@ func TestMoments(t *testing.T) {
 	if _, err := es.MomentOf(t.Context(), memory.New(), "0", now); err == nil {
 		t.Error("an empty log has a moment")
 	}
+	// What was before a time does not come from then on.
+	for text, want := range map[string]es.Position{
+		"0": 0, "4": 4, "now": 4, "2026-01-01": 0, "2026-01-01T12:00:00Z": 0, "2026-01-01T12:00:00.000001Z": 1, "2026-01-01T12:00:10Z": 1,
+		"2026-01-01T13:00:11+01:00": 2, "2026-01-01T12:00:45Z": 5,
+	} {
+		if got, err := es.FirstFrom(t.Context(), store, text, now); err != nil || got != want {
+			t.Errorf("from %q on it is %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"5", "yesterday", "2026-01-01T12:01:00Z"} {
+		if _, err := es.FirstFrom(t.Context(), store, text, now); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
 }

@@ -66,7 +66,7 @@ var rules = []rule{
 		waits: "our client to confirm it", moves: "POST " + market + "/agreements/<id>/confirm",
 	},
 	{
-		thing: "agreement", begins: []string{"agreement.confirmed", "agreement.confirmation_requested"}, ends: upTo("agreement.approval_received", "agreement.approved", "agreement.confirmation_failed"), side: "R",
+		thing: "agreement", begins: []string{"agreement.confirmed", "agreement.confirmation_requested", "agreement.commit_failed"}, ends: upTo("agreement.approval_received", "agreement.approved", "agreement.confirmation_failed"), side: "R",
 		waits: "the provider to approve it", moves: "its approval or rejection; POST " + market + "/agreements/<id>/cancel takes it back",
 	},
 	{
@@ -226,6 +226,11 @@ func intentOf(f Fact, typ string) Wait {
 func (r rule) key(f Fact, typ string, n int) (string, bool) {
 	if !slices.Contains(r.begins, typ) && !slices.Contains(r.ends, typ) || r.side != "" && sideOf(f.Stream) != r.side {
 		return "", false
+	}
+	if r.by != nil {
+		if kind, ok := membersOf(f)["kind"].(string); ok && (kind == "invoice") != (r.thing == "invoice") {
+			return "", false
+		}
 	}
 	return prefix(f, n) + r.id(f), true
 }

@@ -164,6 +164,37 @@ func TestAnAcceptedInvoiceSettlesWhatNotesAsk(t *testing.T) {
 	}
 }
 
+// What a reorganisation takes back from a note is not asked of an invoice; a
+// commit that failed leaves the approval to be given again.
+func TestWhatIsTakenBackIsCalledByItsName(t *testing.T) {
+	t.Parallel()
+	waits := func(stream string, facts ...[2]string) (out []string) {
+		var s story.Story
+		for i, f := range facts {
+			e := es.Event{NewEvent: es.NewEvent{Type: f[0], Data: []byte(f[1])}, Stream: es.Stream(stream), Position: es.Position(i)}
+			s.Facts = append(s.Facts, story.Fact{Recorded: es.Recorded{Event: e}})
+		}
+		for _, w := range s.Waits() {
+			out = append(out, w.Thing+" "+w.ID+": "+w.For)
+		}
+		return out
+	}
+	for _, stream := range []string{"bill-R-a", "bill-P-a"} {
+		note := waits(stream, [2]string{"bill.settled.v1", `{"documentId":"n","kind":"note"}`}, [2]string{"bill.unsettled.v1", `{"documentId":"n","kind":"note"}`})
+		if len(note) != 0 {
+			t.Errorf("%s: a note that is unpaid again: %v", stream, note)
+		}
+		invoice := waits(stream, [2]string{"bill.settled.v1", `{"documentId":"i","kind":"invoice"}`}, [2]string{"bill.unsettled.v1", `{"documentId":"i","kind":"invoice"}`})
+		if len(invoice) != 1 || !strings.HasPrefix(invoice[0], "invoice i: ") {
+			t.Errorf("%s: an invoice that is unpaid again: %v", stream, invoice)
+		}
+	}
+	got := waits("agreement-R-a", [2]string{"agreement.confirmed.v1", `{}`}, [2]string{"agreement.approval_received.v1", `{}`}, [2]string{"agreement.commit_failed.v1", `{}`})
+	if !slices.Equal(got, []string{"agreement a: the provider to approve it"}) {
+		t.Errorf("a commit failed: %v", got)
+	}
+}
+
 func TestAboutOneThing(t *testing.T) {
 	t.Parallel()
 	log := &es.Log{Store: memory.New(), Codec: eventschemas.New()}

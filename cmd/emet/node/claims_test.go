@@ -66,3 +66,16 @@ func TestATransferIsUsedUpByAllIdentities(t *testing.T) {
 		}
 	}
 }
+
+// Payees of one payment do not wait for each other's proofs.
+func TestAPayeeThatIsAwayHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	queue := func(payee identity.NodeID) string {
+		r := es.Recorded{Data: payment.DeliveryRequested{PayeeID: payee, PaymentID: "p"}}
+		r.Stream = es.StreamOf(payment.Category, payment.SentID("p"))
+		return queueOf(r)
+	}
+	if queue("0x1") == queue("0x2") {
+		t.Error(queue("0x1"), queue("0x2"))
+	}
+}

@@ -239,17 +239,20 @@ func (n *Node) wireMoney() {
 	}
 }
 
+// cycle says how often a new payer settles, nil = as is usual on a platform.
+func (o Options) cycle() func(payment.Platform) (interval, extra time.Duration) {
+	if o.Cycle <= 0 {
+		return nil
+	}
+	return func(payment.Platform) (interval, extra time.Duration) { return o.Cycle, max(o.Cycle, cycle.Minimum) }
+}
+
 // wireProcesses sets up what drives everything: sagas, intents, deadlines.
 func (n *Node) wireProcesses() {
 	router := n.router()
 	router[cosign.Category] = n.desk
 	router[ops.Category] = payments.Compared{Handler: n.Ops, Effects: n.money}
-	settle := settlement.Config{Profile: n.chains.profile}
-	if n.o.Cycle > 0 {
-		settle.Cycle = func(payment.Platform) (interval, extra time.Duration) {
-			return n.o.Cycle, max(n.o.Cycle, cycle.Minimum)
-		}
-	}
+	settle := settlement.Config{Profile: n.chains.profile, Cycle: n.o.cycle()}
 	n.sagas = &effects.Sagas{
 		Log: n.Log, Router: router, Checkpoints: checkpoints{filepath.Join(n.o.Dir, "views", "sagas")}, Logger: n.log,
 		Processes: processes(settle),
@@ -279,10 +282,14 @@ func processes(settle settlement.Config) []es.Process {
 
 // queueOf lets claims about one transaction be looked at one after the other,
 // whichever payments they are about: together they may take no more than it
-// moved.
+// moved. A payee that is not there does not keep the others of its payment
+// waiting for their proofs.
 func queueOf(r es.Recorded) string {
-	if c, ok := r.Data.(dpayment.Claimed); ok {
-		return "claims/" + c.TxHash
+	switch e := r.Data.(type) {
+	case dpayment.Claimed:
+		return "claims/" + e.TxHash
+	case dpayment.DeliveryRequested:
+		return string(r.Stream) + "/" + string(e.PayeeID)
 	}
 	return string(r.Stream)
 }

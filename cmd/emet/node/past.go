@@ -48,7 +48,7 @@ func (h history) at(_ context.Context, m es.Moment) (rest.Deps, func(), error) {
 		},
 		Payment: &rest.PaymentDeps{
 			Activities: agg.Activities, Agreements: agg.Agreements, Allocations: agg.Allocations, Bills: agg.Bills, Cycles: agg.Cycles,
-			Ops: agg.Ops, Views: views.Payment, Funds: nowhere{}, Networks: h.networks, DefaultNetwork: h.o.DefaultNetwork,
+			Ops: agg.Ops, Views: views.Payment, Funds: nowhere{}, Networks: h.networks, DefaultNetwork: h.o.DefaultNetwork, Cycle: h.o.cycle(),
 		},
 	}, func() { views.Close() }, nil //nolint:errcheck // they are in memory
 }

@@ -30,7 +30,7 @@ func (n *Node) server() http.Handler {
 		},
 		Payment: &rest.PaymentDeps{
 			Activities: n.Activities, Agreements: n.Agreements, Allocations: n.Allocations, Bills: n.Bills, Cycles: n.Cycles,
-			Ops: n.Ops, Views: n.Payment, Funds: n.money, Networks: n.profiles(), DefaultNetwork: n.o.DefaultNetwork, SkipValidation: n.o.SkipValidation,
+			Ops: n.Ops, Views: n.Payment, Funds: n.money, Networks: n.profiles(), DefaultNetwork: n.o.DefaultNetwork, Cycle: n.o.cycle(), SkipValidation: n.o.SkipValidation,
 		},
 	})
 }
