@@ -210,6 +210,9 @@ func (w *world) carol(ctx context.Context, r es.Recorded) {
 	}
 }
 
+// patience is how long something is waited for that a busy machine does late.
+const patience = 2 * time.Minute
+
 const (
 	offerText = `{"golem.com.payment.platform.erc20-holesky-tglm.address":"0xc4","golem.com.pricing.model":"linear",` +
 		`"golem.com.pricing.model.linear.coeffs":[0.0,1e-7,0.5],"golem.com.scheme":"payu","golem.com.usage.vector":["golem.usage.duration_sec","golem.usage.cpu_sec"],` +
@@ -281,9 +284,9 @@ func (w *world) events(demandID, query string) []map[string]any {
 // proposes negotiates until carol's draft is there and returns its id.
 func (w *world) proposes(demandID string) string {
 	w.t.Helper()
-	initial := w.events(demandID, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)
+	initial := w.events(demandID, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)
 	w.call(200, "POST", "/market-api/v1/demands/"+demandID+"/proposals/"+initial["proposalId"].(string), demandBody)
-	return w.events(demandID, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
+	return w.events(demandID, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
 }
 
 // agrees makes and confirms an agreement and waits for its approval.
