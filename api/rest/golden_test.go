@@ -43,7 +43,10 @@ func TestAnswersOfTheRequestorsMarket(t *testing.T) {
 	w := newWorld(t)
 	w.sells(offerText)
 	j := w.journal()
-	do := func(method, path, body string) answered { return j.ask("alice", method, marketURL+path, body) }
+	do := func(method, path, body string) answered {
+		w.quiet()
+		return j.ask("alice", method, marketURL+path, body)
+	}
 	s := w.text(do("POST", "/demands", demandBody))
 	demand := "/demands/" + s
 	do("GET", "/demands", "")
@@ -146,7 +149,10 @@ func TestAnswersOfAnActivity(t *testing.T) {
 	s := w.demands()
 	g := w.agrees(s)
 	j := w.journal()
-	do := func(method, path, body string) answered { return j.ask("alice", method, activityBase+path, body) }
+	do := func(method, path, body string) answered {
+		w.quiet() // what follows of one request has its places in the log before the next
+		return j.ask("alice", method, activityBase+path, body)
+	}
 	var created struct{ ActivityID string }
 	if err := json.Unmarshal([]byte(do("POST", "/activity?timeout=60", `{"agreementId":"`+g+`"}`).body), &created); err != nil {
 		t.Fatal(err)
@@ -161,11 +167,13 @@ func TestAnswersOfAnActivity(t *testing.T) {
 	j.listen(activityBase+a+"/exec/"+b, 16)
 	failing := w.text(do("POST", a+"/exec", `{"text":"[{\"run\":{\"entry_point\":\"false\",\"args\":[]}}]"}`))
 	do("GET", a+"/exec/"+failing+"?timeout=60", "")
+	w.quiet()
 	w.runsStill(created.ActivityID)
 	do("GET", a+"/command", "")
 	j.listen(activityBase+"/_monitor", 2)
 	do("DELETE", a+"?timeout=30", "")
 	do("GET", a+"/state", "")
+	w.quiet()
 	j.ask("alice", "GET", emetBase+"/agreements/"+g+"/timeline", "")
 	j.ask("alice", "GET", emetBase+"/log?type=activity.*", "")
 	j.ask("alice", "GET", emetBase+"/log?type=activity.created.v1", "", "Accept: application/jsonl")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,8 @@ type world struct {
 	from es.Position // carol heeds nothing before
 	fail string      // code with which carol refuses activities and scripts
 	seq  int
+
+	heard atomic.Uint64 // the position after the last fact that carol has answered
 }
 
 func newWorld(t *testing.T, change ...func(*Deps)) *world {
@@ -134,7 +137,19 @@ func (w *world) live(ctx context.Context) {
 			return
 		}
 		w.carol(ctx, r)
+		w.heard.Store(uint64(r.Position) + 1)
 	}
+}
+
+// quiet waits until carol has answered all that she is going to.
+func (w *world) quiet() {
+	w.t.Helper()
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(time.Millisecond) {
+		if head, err := w.log.Store.Head(w.t.Context()); err == nil && w.heard.Load() >= uint64(head) {
+			return
+		}
+	}
+	w.t.Fatal("carol does not come to rest")
 }
 
 // setMute makes carol silent, or lets her speak again: about what comes then,
