@@ -22,6 +22,9 @@ import (
 	"github.com/emet-node/emet/projections/news"
 )
 
+// patience is how long something is waited for that a busy machine does late.
+const patience = 2 * time.Minute
+
 const alice = "0x00000000000000000000000000000000000000a1"
 
 // got is one delivery as a receiver sees it.
@@ -76,7 +79,7 @@ func (r *receiver) deliveries() []got {
 // until waits until what came is enough.
 func (r *receiver) until(t testing.TB, enough func([]got) bool) []got {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(patience)
 	for {
 		r.mu.Lock()
 		all, change := append([]got(nil), r.all...), r.change
@@ -222,7 +225,7 @@ func (o *office) status(h bus.Hook) bus.Status {
 // eventually waits for a condition that nobody announces.
 func (o *office) eventually(what string, ok func() bool) {
 	o.t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}

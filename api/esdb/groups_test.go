@@ -195,7 +195,7 @@ func TestAGroupGoesOnWhereItWas(t *testing.T) {
 func TestWhatFailsIsTriedAgainAndThenParked(t *testing.T) {
 	t.Parallel()
 	db := connect(t, plain(door(t, esdb.Options{Store: numbered(t, 2)})))
-	onStream(t, db, "g", func(s *client.PersistentSubscriptionSettings) { s.MaxRetryCount, s.MessageTimeout = 2, 100 })
+	onStream(t, db, "g", func(s *client.PersistentSubscriptionSettings) { s.MaxRetryCount, s.MessageTimeout = 2, 5000 })
 	m := join(t, db, "job-1", "g", 1)
 	for want := range 2 {
 		e := m.next()

@@ -34,7 +34,7 @@ func TestAReaderThatTakesNothingHoldsNobodyUp(t *testing.T) {
 	}
 	defer sub.Close() //nolint:errcheck // a test
 	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		_, err := db.GetPersistentSubscriptionInfo(ctx, "job-1", "slow", client.GetPersistentSubscriptionOptions{})
 		cancel()
 		if err != nil {

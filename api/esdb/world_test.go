@@ -16,7 +16,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // door serves a store and returns host:port.
 func door(t testing.TB, o esdb.Options) string {

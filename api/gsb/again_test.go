@@ -17,7 +17,7 @@ import (
 func TestAFileIsPublishedAgain(t *testing.T) {
 	t.Parallel()
 	b, node := serve(t)
-	c := &client.Client{URL: node.URL, Patience: 20 * time.Second}
+	c := &client.Client{URL: node.URL, Patience: patience}
 	content := []byte("what a requestor serves")
 	out, err := c.Publish(t.Context(), bytes.NewReader(content), int64(len(content)))
 	if err != nil {
@@ -50,7 +50,7 @@ func readable(t *testing.T, b *gsb.Bridge, name string, content []byte) {
 	t.Helper()
 	var got []byte
 	err := errors.New("never asked")
-	for begun := time.Now(); err != nil && time.Since(begun) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+	for begun := time.Now(); err != nil && time.Since(begun) < patience; time.Sleep(10 * time.Millisecond) {
 		got, err = b.GetChunk(t.Context(), me, name, 0, 1000)
 	}
 	if err != nil || !bytes.Equal(got, content) {

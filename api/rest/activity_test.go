@@ -116,7 +116,7 @@ func (w *world) started() (agreementID, activityID string) {
 	w.t.Helper()
 	w.sells(offerText)
 	g := w.agrees(w.demands())
-	got := w.call(200, "POST", "/activity-api/v1/activity?timeout=5", `{"agreementId":"`+g+`"}`)
+	got := w.call(200, "POST", "/activity-api/v1/activity?timeout=60", `{"agreementId":"`+g+`"}`)
 	var a struct{ ActivityID string }
 	if err := json.Unmarshal([]byte(got.body), &a); err != nil || len(a.ActivityID) != 32 {
 		w.t.Fatalf("created %s", got.body)
@@ -127,7 +127,7 @@ func (w *world) started() (agreementID, activityID string) {
 func (w *world) exec(activityID, script string) string {
 	w.t.Helper()
 	text, _ := json.Marshal(script)
-	return w.text(w.call(200, "POST", "/activity-api/v1/activity/"+activityID+"/exec", `{"text":`+string(text)+`}`))
+	return w.text(w.call(200, "POST", "/activity-api/v1/activity/"+activityID+"/exec?timeout=60", `{"text":`+string(text)+`}`))
 }
 
 const base = "/activity-api/v1/activity/"
@@ -149,7 +149,7 @@ func TestAnActivityAsGolemJSUsesIt(t *testing.T) {
 	if len(b) != 32 {
 		t.Errorf("batch %s", b)
 	}
-	results := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=5", ""))
+	results := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=60", ""))
 	if len(results) != 2 || results[0]["index"] != 0.0 || results[0]["isBatchFinished"] != false || results[1]["isBatchFinished"] != true {
 		t.Errorf("results %v", results)
 	}
@@ -159,7 +159,7 @@ func TestAnActivityAsGolemJSUsesIt(t *testing.T) {
 		}
 	}
 	b = w.exec(a, `[{"run":{"entry_point":"hello","args":["-c","echo"],"capture":{"stdout":{"atEnd":{"format":"string"}},"stderr":{"atEnd":{"format":"string"}}}}}]`)
-	results = w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=5", ""))
+	results = w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=60", ""))
 	if len(results) != 1 || results[0]["stdout"] != "hello\n" || results[0]["result"] != "Ok" || results[0]["isBatchFinished"] != true {
 		t.Errorf("results %v", results)
 	}
@@ -191,11 +191,11 @@ func TestAnActivityAsYapapiUsesIt(t *testing.T) {
 	g := w.agrees(w.demands())
 	a := w.text(w.call(200, "POST", "/activity-api/v1/activity", `"`+g+`"`))
 	b := w.exec(a, `[{"deploy":{}},{"start":{"args":[]}},{"run":{"entry_point":"one","args":[]}},{"run":{"entry_point":"false","args":[]}},{"run":{"entry_point":"never","args":[]}}]`)
-	results := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=5", ""))
+	results := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=60", ""))
 	if len(results) != 4 || results[3]["result"] != "Error" || results[3]["isBatchFinished"] != true || results[3]["message"] != "ExeScript command exited with code 1" {
 		t.Errorf("results %v", results)
 	}
-	one := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=5&commandIndex=2", ""))
+	one := w.array(w.call(200, "GET", base+a+"/exec/"+b+"?timeout=60&commandIndex=2", ""))
 	if len(one) != 3 || one[2]["stdout"] != "one\n" || one[2]["isBatchFinished"] != true || one[0]["stdout"] != nil {
 		t.Errorf("up to command 2: %v", one)
 	}
@@ -231,7 +231,7 @@ func TestStatusesOfActivities(t *testing.T) {
 		t.Errorf("no events is %s", got)
 	}
 	w.call(204, "POST", "/market-api/v1/agreements/"+pending+"/confirm", "")
-	w.call(204, "POST", "/market-api/v1/agreements/"+pending+"/wait?timeout=5", "")
+	w.call(204, "POST", "/market-api/v1/agreements/"+pending+"/wait?timeout=60", "")
 	for code, status := range map[string]int{"invalid-state": 400, "unreachable": 500, "internal": 500, "forbidden": 403} {
 		w.refuse(code)
 		w.call(status, "POST", "/activity-api/v1/activity", `"`+pending+`"`)
@@ -261,12 +261,17 @@ func TestScriptsHaveTheTimeThatTheirClientsSay(t *testing.T) {
 	w := newWorld(t)
 	_, a := w.started()
 	for query, ms := range map[string]int64{"": 5000, "?timeout=1": 1000, "?timeout=2.5": 2500, "?timeout=0": 0, "?timeout=60": 60_000, "?timeout=1e9": 300_000} {
-		b := w.text(w.call(200, "POST", base+a+"/exec"+query, `{"text":"[{\"start\":{}}]"}`))
-		for r, err := range w.log.ReadStream(t.Context(), es.StreamOf(batch.Category, batch.StreamID(identity.Requestor, a, b)), 0) {
-			if e, ok := r.Data.(batch.ExecRequested); err != nil || !ok || e.TimeoutMS != ms {
-				t.Errorf("%q: %+v, %v, want %d ms", query, r.Data, err, ms)
+		// On a busy machine the time may be over before there is an answer.
+		ask(t, w.url, "POST", base+a+"/exec"+query, `{"text":"[{\"start\":{}}]"}`, asAlice, isJSONBody)
+		var last batch.ExecRequested
+		for r, err := range w.log.ReadAll(t.Context(), 0, es.Filter{Types: []string{"batch.exec_requested.v2"}}) {
+			if err != nil {
+				t.Fatal(err)
 			}
-			break
+			last = r.Data.(batch.ExecRequested)
+		}
+		if last.TimeoutMS != ms {
+			t.Errorf("%q: %+v, want %d ms", query, last, ms)
 		}
 	}
 	head, _ := w.log.Store.Head(t.Context())
@@ -306,7 +311,7 @@ func TestScriptsThatAreNotDelivered(t *testing.T) {
 // listen reads runtime events of a batch until one satisfies the condition.
 func (w *world) listen(path string, until func(map[string]any) bool, headers ...string) (ids []string, events []map[string]any) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, w.url+path, nil)
 	req.Header.Set("Authorization", "Bearer alice")
@@ -353,7 +358,7 @@ func TestStreamsBeginAtTheFirstWord(t *testing.T) {
 	_, a := w.started()
 	b := w.exec(a, `[{"run":{"entry_point":"hello","args":[],"capture":{"stdout":{"stream":{"format":"string"}}}}},{"run":{"entry_point":"cut","args":[],"capture":{"stdout":{"stream":{}}}}}]`)
 	path := base + a + "/exec/" + b
-	w.call(200, "GET", path+"?timeout=5", "") // it is over
+	w.call(200, "GET", path+"?timeout=60", "") // it is over
 	ids, events := w.listen(path, finishes(1))
 	var kinds []string
 	for _, e := range events {
@@ -389,7 +394,7 @@ func TestStreamsEndOnlyWhenABatchFailedEarly(t *testing.T) {
 	b := w.exec(a, `[{"run":{"entry_point":"false","args":[]}},{"run":{"entry_point":"never","args":[]}}]`)
 	began := time.Now()
 	_, events := w.listen(base+a+"/exec/"+b, func(map[string]any) bool { return false })
-	if d := time.Since(began); d < failedLinger || d > failedLinger+5*time.Second {
+	if d := time.Since(began); d < failedLinger || d > patience/2 {
 		t.Errorf("the stream ended after %v", d)
 	}
 	last, _ := json.Marshal(events[len(events)-1]["kind"])

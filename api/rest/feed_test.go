@@ -200,7 +200,7 @@ func (k *kiosk) reached(id string) bool {
 // piece resumes after last and reads until n bytes have come, or the id shows
 // that there is nothing more.
 func (k *kiosk) piece(t *rapid.T, filter string, last *string, n int) (heard []uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	query, header := filter+"&after="+*last, ""
 	if rapid.Bool().Draw(t, "header") {
@@ -279,7 +279,7 @@ func TestAReaderThatIsTooSlowIsToldAndGoesOn(t *testing.T) {
 	for range facts {
 		k.write("a-1", "x.one.v1", alice, "", `{"text":"`+strings.Repeat("x", 200<<10)+`"}`)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	l, err := k.listen(ctx, "alice", "", "")
 	if err != nil {

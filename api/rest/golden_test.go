@@ -43,14 +43,17 @@ func TestAnswersOfTheRequestorsMarket(t *testing.T) {
 	w := newWorld(t)
 	w.sells(offerText)
 	j := w.journal()
-	do := func(method, path, body string) answered { return j.ask("alice", method, marketURL+path, body) }
+	do := func(method, path, body string) answered {
+		w.quiet()
+		return j.ask("alice", method, marketURL+path, body)
+	}
 	s := w.text(do("POST", "/demands", demandBody))
 	demand := "/demands/" + s
 	do("GET", "/demands", "")
-	initial := first(t, do("GET", demand+"/events?timeout=5", ""))
+	initial := first(t, do("GET", demand+"/events?timeout=60", ""))
 	do("GET", demand+"/proposals/"+initial, "")
 	do("POST", demand+"/proposals/"+initial, demandBody)
-	draft := first(t, do("GET", demand+"/events?timeout=5", ""))
+	draft := first(t, do("GET", demand+"/events?timeout=60", ""))
 	g := w.text(do("POST", "/agreements", `{"proposalId":"`+draft+`","validTo":"2090-01-01T00:00:00Z"}`))
 	do("POST", "/agreements/"+g+"/confirm?appSessionId=s1", "")
 	do("POST", "/agreements/"+g+"/wait?timeout=60", "")
@@ -60,9 +63,9 @@ func TestAnswersOfTheRequestorsMarket(t *testing.T) {
 	do("POST", "/agreements/"+g+"/terminate", `{"message":"Finished","golem.requestor.code":"ok"}`)
 	do("GET", "/agreements/"+g+"/terminate/reason", "")
 	do("POST", "/agreements/"+g+"/terminate/reason", "")
-	do("GET", "/agreementEvents?timeout=5&appSessionId=s1", "")
-	do("GET", "/agreementEvents?timeout=5", "")
-	initial = first(t, do("GET", demand+"/events?timeout=5", "")) // the pair is free again
+	do("GET", "/agreementEvents?timeout=60&appSessionId=s1", "")
+	do("GET", "/agreementEvents?timeout=60", "")
+	initial = first(t, do("GET", demand+"/events?timeout=60", "")) // the pair is free again
 	do("POST", demand+"/proposals/"+initial+"/reject", `{"message":"too dear"}`)
 	do("DELETE", demand, "")
 	w.sells(strings.Replace(offerText, "4.0", "8.0", 1))
@@ -103,7 +106,7 @@ func TestAnswersOfTheProvidersMarket(t *testing.T) {
 	offer := "/offers/" + o
 	do("GET", "/offers", "")
 	theirs := w.asked(o, 1)
-	do("GET", offer+"/events?timeout=5", "")
+	do("GET", offer+"/events?timeout=60", "")
 	do("GET", offer+"/proposals/"+theirs, "")
 	do("POST", offer+"/proposals/"+theirs, `{"properties":{"golem.runtime.name":"vm"},"constraints":"()"}`)
 	theirs = w.asked(o, 2)
@@ -124,14 +127,14 @@ func TestAnswersOfTheProvidersMarket(t *testing.T) {
 		}
 		committed <- err
 	}()
-	do("POST", "/agreements/"+g+"/approve?timeout=5&appSessionId=p", "")
+	do("POST", "/agreements/"+g+"/approve?timeout=60&appSessionId=p", "")
 	if err := <-committed; err != nil {
 		t.Fatal(err)
 	}
 	do("DELETE", offer, "")
 	w.sells(offerText)
 	scan := w.text(do("POST", "/scan", `{"type":"offer","constraints":"(golem.runtime.name=vm)"}`))
-	do("GET", "/scan/"+scan+"/events?timeout=5", "")
+	do("GET", "/scan/"+scan+"/events?timeout=60", "")
 	do("DELETE", "/scan/"+scan, "")
 	scan = w.text(do("POST", "/scan", `{"type":"offer"}`))
 	do("DELETE", "/scan/"+scan+"/events", "")
@@ -146,9 +149,12 @@ func TestAnswersOfAnActivity(t *testing.T) {
 	s := w.demands()
 	g := w.agrees(s)
 	j := w.journal()
-	do := func(method, path, body string) answered { return j.ask("alice", method, activityBase+path, body) }
+	do := func(method, path, body string) answered {
+		w.quiet() // what follows of one request has its places in the log before the next
+		return j.ask("alice", method, activityBase+path, body)
+	}
 	var created struct{ ActivityID string }
-	if err := json.Unmarshal([]byte(do("POST", "/activity?timeout=5", `{"agreementId":"`+g+`"}`).body), &created); err != nil {
+	if err := json.Unmarshal([]byte(do("POST", "/activity?timeout=60", `{"agreementId":"`+g+`"}`).body), &created); err != nil {
 		t.Fatal(err)
 	}
 	a := "/activity/" + created.ActivityID
@@ -157,15 +163,17 @@ func TestAnswersOfAnActivity(t *testing.T) {
 	do("GET", a+"/state", "")
 	do("GET", a+"/usage", "")
 	b := w.text(do("POST", a+"/exec", `{"text":"[{\"deploy\":{}},{\"start\":{}},{\"run\":{\"entry_point\":\"hello\",\"args\":[],\"capture\":{\"stdout\":{\"atEnd\":{\"format\":\"string\"}}}}}]"}`))
-	do("GET", a+"/exec/"+b+"?timeout=5", "")
+	do("GET", a+"/exec/"+b+"?timeout=60", "")
 	j.listen(activityBase+a+"/exec/"+b, 16)
 	failing := w.text(do("POST", a+"/exec", `{"text":"[{\"run\":{\"entry_point\":\"false\",\"args\":[]}}]"}`))
-	do("GET", a+"/exec/"+failing+"?timeout=5", "")
+	do("GET", a+"/exec/"+failing+"?timeout=60", "")
+	w.quiet()
 	w.runsStill(created.ActivityID)
 	do("GET", a+"/command", "")
 	j.listen(activityBase+"/_monitor", 2)
 	do("DELETE", a+"?timeout=30", "")
 	do("GET", a+"/state", "")
+	w.quiet()
 	j.ask("alice", "GET", emetBase+"/agreements/"+g+"/timeline", "")
 	j.ask("alice", "GET", emetBase+"/log?type=activity.*", "")
 	j.ask("alice", "GET", emetBase+"/log?type=activity.created.v1", "", "Accept: application/jsonl")
@@ -206,7 +214,7 @@ func TestAnswersOfAnActivityAtItsProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := w.journal()
-	j.ask("alice", "GET", activityBase+"/events?timeout=5&maxEvents=1&afterTimestamp=2016-11-11T15:12:00Z", "")
+	j.ask("alice", "GET", activityBase+"/events?timeout=60&maxEvents=1&afterTimestamp=2016-11-11T15:12:00Z", "")
 	j.ask("alice", "PUT", activityBase+"/activity/"+someID+"/state", `{"state":["Ready",null]}`)
 	j.golden("activity", "provider.golden")
 }
@@ -245,9 +253,9 @@ func TestOtherAnswersOfPayments(t *testing.T) {
 	do := func(who, method, path, body string) answered { return j.ask(who, method, paymentBase+path, body) }
 	w.receiveNote("note-1", "0.5")
 	w.receiveInvoice("invoice-1", "0.5")
-	do("alice", "POST", "/debitNotes/note-1/reject?timeout=5", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0","message":"slow"}`)
+	do("alice", "POST", "/debitNotes/note-1/reject?timeout=60", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0","message":"slow"}`)
 	do("alice", "GET", "/debitNotes/note-1", "")
-	do("alice", "POST", "/invoices/invoice-1/reject?timeout=5", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0","message":"slow"}`)
+	do("alice", "POST", "/invoices/invoice-1/reject?timeout=60", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0","message":"slow"}`)
 	do("alice", "GET", "/invoices/invoice-1", "")
 	do("alice", "GET", "/allocations", "")
 	do("alice", "GET", "/allocations/"+id+"/expenditures", "")
@@ -260,7 +268,7 @@ func TestOtherAnswersOfPayments(t *testing.T) {
 	if err := json.Unmarshal([]byte(do("bob", "POST", "/debitNotes", `{"activityId":"`+someID+`","totalAmountDue":"0.5"}`).body), &n); err != nil {
 		t.Fatal(err)
 	}
-	do("bob", "POST", "/debitNotes/"+n.DebitNoteID+"/cancel?timeout=5", "")
+	do("bob", "POST", "/debitNotes/"+n.DebitNoteID+"/cancel?timeout=60", "")
 	var i struct{ InvoiceID string }
 	if err := json.Unmarshal([]byte(do("bob", "POST", "/invoices", `{"agreementId":"`+pact+`","amount":"0.7","paymentDueDate":"2090-03-01T12:00:00Z"}`).body), &i); err != nil {
 		t.Fatal(err)
@@ -268,8 +276,8 @@ func TestOtherAnswersOfPayments(t *testing.T) {
 	if _, err := w.ops.Bills.Do(context.Background(), bill.StreamID(identity.Provider, pact), bill.AnswerDelivery{DocumentID: i.InvoiceID}, w.meta()); err != nil {
 		t.Fatal(err)
 	}
-	do("bob", "POST", "/invoices/"+i.InvoiceID+"/send?timeout=5", "")
-	do("bob", "POST", "/invoices/"+i.InvoiceID+"/cancel?timeout=5", "")
+	do("bob", "POST", "/invoices/"+i.InvoiceID+"/send?timeout=60", "")
+	do("bob", "POST", "/invoices/"+i.InvoiceID+"/cancel?timeout=60", "")
 	do("bob", "GET", "/invoices/"+i.InvoiceID, "")
 	j.golden("payment", "verdicts.golden")
 }

@@ -104,10 +104,10 @@ func (l longMe) Find(string) (Key, bool) {
 	return Key{ID: "k", Name: l.name, Identity: "0xa", Role: identity.RoleManager}, true
 }
 
-func impatient(t *testing.T, idle time.Duration) string {
+func impatient(t *testing.T, idle, stall time.Duration) string {
 	t.Helper()
 	deps := Deps{Keys: longMe{someKeys, strings.Repeat("x", 64<<20)}, Log: &es.Log{Store: memory.New(), Codec: eventschemas.New()}, Files: gsb.New(nil), Net: testNet{}}
-	srv := httptest.NewServer(New(Config{BodyIdle: idle, WriteStall: 300 * time.Millisecond}, deps))
+	srv := httptest.NewServer(New(Config{BodyIdle: idle, WriteStall: stall}, deps))
 	t.Cleanup(srv.Close)
 	return strings.TrimPrefix(srv.URL, "http://")
 }
@@ -128,7 +128,7 @@ func dialled(t *testing.T, addr, text string) net.Conn {
 // A body that stands still ends the connection, whoever was to read it.
 func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 	t.Parallel()
-	addr := impatient(t, 300*time.Millisecond)
+	addr := impatient(t, 300*time.Millisecond, patience)
 	for name, head := range map[string]string{
 		"nobody reads it": "POST /market-api/v1/demands", "a handler reads it": "POST /market-api/v1/demands HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer alice",
 		"of a GET": "GET /version/get",
@@ -137,7 +137,7 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 			head += " HTTP/1.1"
 		}
 		c := dialled(t, addr, head+"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.Copy(io.Discard, c); err != nil {
 			var late net.Error
 			if errors.As(err, &late) && late.Timeout() {
@@ -150,14 +150,14 @@ func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
 // One that comes slowly, but comes, is read.
 func TestASlowBodyIsRead(t *testing.T) {
 	t.Parallel()
-	c := dialled(t, impatient(t, 3*time.Second), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 8\r\n\r\n")
+	c := dialled(t, impatient(t, 8*time.Second, patience), "POST /market-api/v1/demands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer alice\r\nContent-Length: 8\r\n\r\n")
 	for range 8 {
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(1100 * time.Millisecond) // longer than is waited for, all together
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, " 400 ") {
 		t.Errorf("%q, %v", line, err)
 	}
@@ -166,14 +166,15 @@ func TestASlowBodyIsRead(t *testing.T) {
 // An answer that nobody takes is not kept for whoever asked for it.
 func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 	t.Parallel()
-	addr := impatient(t, 300*time.Millisecond)
+	const stall = 4 * time.Second
+	addr := impatient(t, patience, stall)
 	const ask = "GET /me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer alice\r\n\r\n"
 	c := dialled(t, addr, ask)
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err != nil { // it begins
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // and is given up
+	time.Sleep(3 * stall) // and is given up
 	if n, _ := io.Copy(io.Discard, c); n == 0 || n >= 64<<20 {
 		t.Errorf("%d bytes came after a pause", n)
 	}

@@ -67,18 +67,18 @@ func TestARentalWhoseEveryAnswerIsLostOnce(t *testing.T) {
 	do := func(method, path, body string) answered { return twice(t, w.url, w.log, method, path, body) }
 	s := w.text(do("POST", "/market-api/v1/demands", demandBody))
 	demand := "/market-api/v1/demands/" + s
-	initial := w.events(s, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
+	initial := w.events(s, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
 	do("POST", demand+"/proposals/"+initial, demandBody)
-	draft := w.events(s, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
+	draft := w.events(s, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	g := w.text(do("POST", "/market-api/v1/agreements", fmt.Sprintf(`{"proposalId":%q,"validTo":%q}`, draft, until)))
 	agreement := "/market-api/v1/agreements/" + g
 	do("POST", agreement+"/confirm?appSessionId=s1", "")
 	w.call(204, "POST", agreement+"/wait?timeout=60", "", "Idempotency-Key: the same")
 	w.call(204, "POST", agreement+"/wait?timeout=60", "", "Idempotency-Key: the same")
-	created := do("POST", "/activity-api/v1/activity?timeout=5", `{"agreementId":"`+g+`"}`).body
+	created := do("POST", "/activity-api/v1/activity?timeout=60", `{"agreementId":"`+g+`"}`).body
 	a := base + created[strings.Index(created, `:"`)+2:strings.LastIndexByte(created, '"')]
-	do("POST", a+"/exec", `{"text":"[{\"deploy\":{}},{\"start\":{}}]"}`)
+	do("POST", a+"/exec?timeout=60", `{"text":"[{\"deploy\":{}},{\"start\":{}}]"}`)
 	do("DELETE", a+"?timeout=30", "")
 	do("POST", agreement+"/terminate", `{"message":"Finished"}`)
 	do("DELETE", demand, "")
@@ -97,7 +97,7 @@ func TestRefusalsWhoseEveryAnswerIsLostOnce(t *testing.T) {
 	g := w.text(w.call(200, "POST", "/market-api/v1/agreements", `{"proposalId":"`+draft+`","validTo":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}`))
 	do("POST", "/market-api/v1/agreements/"+g+"/cancel", `{"message":"no"}`)
 	w.sells(strings.Replace(offerText, "4.0", "5.0", 1))
-	initial := w.events(s, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
+	initial := w.events(s, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
 	do("POST", "/market-api/v1/demands/"+s+"/proposals/"+initial+"/reject", `{"message":"too dear"}`)
 }
 
@@ -111,10 +111,10 @@ func TestPaymentsWhoseEveryAnswerIsLostOnce(t *testing.T) {
 	id := someIDs.FindString(do("POST", "/allocations?maxItems=10", `{"totalAmount":"2"}`))
 	do("PUT", "/allocations/"+id, `{"totalAmount":"3"}`)
 	w.receiveNote("note-1", "0.0001")
-	do("POST", "/debitNotes/note-1/accept?timeout=5", `{"totalAmountAccepted":"0.0001","allocationId":"`+id+`"}`)
+	do("POST", "/debitNotes/note-1/accept?timeout=60", `{"totalAmountAccepted":"0.0001","allocationId":"`+id+`"}`)
 	w.receiveInvoice("invoice-1", "0.5")
-	do("POST", "/invoices/invoice-1/reject?timeout=5", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0.00"}`)
-	do("POST", "/invoices/invoice-1/accept?timeout=5", `{"totalAmountAccepted":"0.5","allocationId":"`+id+`"}`)
+	do("POST", "/invoices/invoice-1/reject?timeout=60", `{"rejectionReason":"BAD_SERVICE","totalAmountAccepted":"0.00"}`)
+	do("POST", "/invoices/invoice-1/accept?timeout=60", `{"totalAmountAccepted":"0.5","allocationId":"`+id+`"}`)
 	do("DELETE", "/allocations/"+id, "")
 	do("POST", "/batchCycle", `{"platform":"erc20-hoodi-tglm","intervalSec":60}`)
 	const key = "Idempotency-Key: now" // the answer tells how long it took, which is not the same
@@ -211,7 +211,7 @@ func TestDecisionsWhoseEveryAnswerIsLostOnce(t *testing.T) {
 		}
 		committed <- err
 	}()
-	twice(t, w.url, w.log, "POST", path+id+"/approve?timeout=5&appSessionId=p", "")
+	twice(t, w.url, w.log, "POST", path+id+"/approve?timeout=60&appSessionId=p", "")
 	if err := <-committed; err != nil {
 		t.Error(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // journal keeps what was asked and answered for a golden file.
@@ -44,7 +43,7 @@ func (j *journal) note(who, method, path, body string, headers []string, got ans
 // listen keeps the first lines of an answer that does not end by itself.
 func (j *journal) listen(path string, lines int) {
 	j.t.Helper()
-	ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(j.t.Context(), patience)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, j.url+path, nil)
 	req.Header.Set("Authorization", "Bearer alice")

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emet-node/emet/api/gsb"
 	"github.com/emet-node/emet/domain/es"
@@ -137,7 +136,7 @@ func (l *listener) record() (line, error) {
 
 func (k *kiosk) mustListen(key, query, last string) *listener {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	l, err := k.listen(ctx, key, query, last)
 	if err != nil {
 		cancel()

@@ -65,7 +65,7 @@ func TestTriesOfOnePollAtOnceAnswerTheSame(t *testing.T) {
 				w.sells(offerText)
 			}()
 		}
-		got := atOnce(t, w.url, "GET", "/market-api/v1/demands/"+s+"/events?maxEvents=10&timeout=10", "")
+		got := atOnce(t, w.url, "GET", "/market-api/v1/demands/"+s+"/events?maxEvents=10&timeout=60", "")
 		if got[0].status != 200 || got[0].body == "[]" {
 			t.Errorf("late %v: %d %s", late, got[0].status, got[0].body)
 		}
@@ -113,7 +113,7 @@ func TestTriesOfOneRequestAtOnceChangeOnce(t *testing.T) {
 	}
 	w.sells(offerText)
 	g := w.agrees(w.demands())
-	got := atOnce(t, w.url, "POST", "/activity-api/v1/activity?timeout=5", fmt.Sprintf(`{"agreementId":%q}`, g))
+	got := atOnce(t, w.url, "POST", "/activity-api/v1/activity?timeout=60", fmt.Sprintf(`{"agreementId":%q}`, g))
 	if all := w.call(200, "GET", "/activity-api/v1/activity?agreementId="+g, "").body; got[0].status != 200 || len(all) != 36 {
 		t.Errorf("activities: %d %s, %s", got[0].status, got[0].body, all)
 	}

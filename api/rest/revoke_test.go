@@ -64,7 +64,7 @@ func TestADroppedKeyEndsWhatRunsWithIt(t *testing.T) {
 	default:
 	}
 	keys.drop("alice")
-	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	within, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 2 {
 		select {

@@ -57,7 +57,7 @@ func TestScans(t *testing.T) {
 	w := newWorld(t)
 	w.sells(offerText)
 	id := w.text(w.call(201, "POST", "/market-api/v1/scan", `{"type":"offer","constraints":"(golem.runtime.name=vm)","properties":{"x":1}}`))
-	offers := w.array(w.call(200, "GET", "/market-api/v1/scan/"+id+"/events?timeout=5", ""))
+	offers := w.array(w.call(200, "GET", "/market-api/v1/scan/"+id+"/events?timeout=60", ""))
 	if len(offers) != 1 || offers[0]["providerId"] != string(carol) {
 		t.Fatalf("offers %v", offers)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,8 @@ type world struct {
 	from es.Position // carol heeds nothing before
 	fail string      // code with which carol refuses activities and scripts
 	seq  int
+
+	heard atomic.Uint64 // the position after the last fact that carol has answered
 }
 
 func newWorld(t *testing.T, change ...func(*Deps)) *world {
@@ -134,7 +137,19 @@ func (w *world) live(ctx context.Context) {
 			return
 		}
 		w.carol(ctx, r)
+		w.heard.Store(uint64(r.Position) + 1)
 	}
+}
+
+// quiet waits until carol has answered all that she is going to.
+func (w *world) quiet() {
+	w.t.Helper()
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(time.Millisecond) {
+		if head, err := w.log.Store.Head(w.t.Context()); err == nil && w.heard.Load() >= uint64(head) {
+			return
+		}
+	}
+	w.t.Fatal("carol does not come to rest")
 }
 
 // setMute makes carol silent, or lets her speak again: about what comes then,
@@ -210,6 +225,9 @@ func (w *world) carol(ctx context.Context, r es.Recorded) {
 	}
 }
 
+// patience is how long something is waited for that a busy machine does late.
+const patience = 2 * time.Minute
+
 const (
 	offerText = `{"golem.com.payment.platform.erc20-holesky-tglm.address":"0xc4","golem.com.pricing.model":"linear",` +
 		`"golem.com.pricing.model.linear.coeffs":[0.0,1e-7,0.5],"golem.com.scheme":"payu","golem.com.usage.vector":["golem.usage.duration_sec","golem.usage.cpu_sec"],` +
@@ -281,9 +299,9 @@ func (w *world) events(demandID, query string) []map[string]any {
 // proposes negotiates until carol's draft is there and returns its id.
 func (w *world) proposes(demandID string) string {
 	w.t.Helper()
-	initial := w.events(demandID, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)
+	initial := w.events(demandID, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)
 	w.call(200, "POST", "/market-api/v1/demands/"+demandID+"/proposals/"+initial["proposalId"].(string), demandBody)
-	return w.events(demandID, "timeout=5&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
+	return w.events(demandID, "timeout=60&maxEvents=10")[0]["proposal"].(map[string]any)["proposalId"].(string)
 }
 
 // agrees makes and confirms an agreement and waits for its approval.

@@ -9,7 +9,7 @@ import (
 )
 
 // tellTime is how long one question about a log may take.
-const tellTime = 30 * time.Second
+const tellTime = 2 * time.Minute
 
 // Tell is what somebody who looks for the cause of a failure wants to know of
 // the log in a data directory: its last facts, and of each id how its story

@@ -93,8 +93,8 @@ type game struct {
 // does; on a machine that has other things to do it takes a multiple. These only
 // end one that goes nowhere.
 const (
-	dealTime    = 8 * time.Minute
-	examineTime = 5 * time.Minute
+	dealTime    = 12 * time.Minute
+	examineTime = 10 * time.Minute
 )
 
 // play makes a deal in a world in which things die, and then looks at

@@ -83,8 +83,8 @@ func (d *trace) offering(deco client.Decoration, chosen bool) client.Offering {
 	o := client.Offering{Properties: map[string]any{
 		"golem.srv.caps.multi-activity": true, "golem.node.debug.subnet": "public",
 		"golem.srv.comp.expiration": d.begun.Add(time.Hour).UnixMilli(), "golem.srv.comp.task_package": d.image,
-		"golem.com.scheme.payu.debit-note.interval-sec?": 120, "golem.com.scheme.payu.payment-timeout-sec?": 43200,
-		"golem.com.payment.debit-notes.accept-timeout?": 240, // golem-js asks for 120 and accepts; here the game is over before that
+		"golem.com.scheme.payu.debit-note.interval-sec?": 3600, "golem.com.scheme.payu.payment-timeout-sec?": 43200,
+		"golem.com.payment.debit-notes.accept-timeout?": 240, // golem-js asks for 120, and accepts notes; here there are none
 	}}
 	for _, kv := range deco.Properties {
 		o.Properties[kv.Key] = kv.Value

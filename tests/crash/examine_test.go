@@ -134,7 +134,7 @@ func (w *world) examine(ctx context.Context, t *testing.T, d deal, before balanc
 }
 
 // quietTime is how long something may go on after a deal was settled.
-const quietTime = 90 * time.Second
+const quietTime = 4 * time.Minute
 
 // quiet waits until nothing is open in the books of a node.
 func (w *world) quiet(ctx context.Context, t *testing.T, p *process) book {

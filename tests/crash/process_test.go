@@ -136,7 +136,7 @@ func (p *process) spawn() (*exec.Cmd, *os.File, error) {
 
 // ready waits until a life after the n-th is ready.
 func (p *process) ready(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience) // there may be many short lives before
 	defer cancel()
 	for {
 		p.mu.Lock()
@@ -196,7 +196,7 @@ func (p *process) stop() {
 	p.mu.Unlock()
 	if cmd != nil {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(15*time.Second, func() { _ = cmd.Process.Kill() })
+		late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		defer late.Stop()
 	}
 	<-p.kept

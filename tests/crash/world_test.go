@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/tests/built"
@@ -49,7 +48,7 @@ func newWorld(t *testing.T, born func(life int) string) *world {
 	w.provider = w.node(t, "provider", "--name", "provider", "--bootstrap", w.requestor.word("EMET_BOOTSTRAP"))
 	w.provider.fault = born
 	start(t, w.provider)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	w.payer, w.payee = whoIs(ctx, t, w.requestor), whoIs(ctx, t, w.provider)
 	if err := w.ask(ctx, "emet_fund", nil, w.payer); err != nil {
@@ -79,7 +78,7 @@ func (w *world) node(t *testing.T, name string, args ...string) *process {
 		}, args...),
 		env: []string{
 			"HOODI_GETH_ADDR=" + w.rpc, "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true", "EMET_STORE_SEGMENT_MIB=1",
-			"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=15s", "EMET_ACTIVITY_PROVIDER_LOST=3m", "EMET_LOG_LEVEL=info",
+			"EMET_PROVIDER_DEBIT_NOTE_INTERVAL_MIN=5s", "EMET_ACTIVITY_ORPHAN_AFTER=2m", "EMET_ACTIVITY_PROVIDER_LOST=3m", "EMET_LOG_LEVEL=info",
 			"EMET_PROVIDER_MEM_GIB=4.0", "EMET_PROVIDER_STORAGE_GIB=4.0",
 		},
 	}
@@ -90,12 +89,12 @@ func (w *world) node(t *testing.T, name string, args ...string) *process {
 func (p *process) client() *client.Client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &client.Client{URL: p.words["YAGNA_API_URL"], Key: p.words["YAGNA_APPKEY"], Patience: time.Minute}
+	return &client.Client{URL: p.words["YAGNA_API_URL"], Key: p.words["YAGNA_APPKEY"], Patience: patience}
 }
 
 // ask calls a JSON-RPC method of the chain.
 func (w *world) ask(ctx context.Context, method string, out any, params ...any) error {
-	rpc := &client.Client{URL: w.rpc, Patience: time.Minute}
+	rpc := &client.Client{URL: w.rpc, Patience: patience}
 	answer := struct {
 		Result any `json:"result"`
 		Error  *struct {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,22 +25,16 @@ type deal struct {
 // wish is what a deal is to be like.
 type wish struct {
 	image, budget string
-	accept, notes int // seconds; 0 = 120
+	accept, notes int // seconds; 0 = two minutes, and an hour: no notes
 	not           []string
 }
 
 func (w wish) properties(platform client.Decoration) client.Offering {
-	sec := func(n int) int {
-		if n == 0 {
-			return 120
-		}
-		return n
-	}
 	o := client.Offering{Properties: map[string]any{
 		"golem.srv.caps.multi-activity": true, "golem.node.debug.subnet": "public", "golem.srv.comp.task_package": w.image,
 		"golem.srv.comp.expiration":                      time.Now().Add(20 * time.Minute).UnixMilli(),
-		"golem.com.scheme.payu.debit-note.interval-sec?": sec(w.notes),
-		"golem.com.payment.debit-notes.accept-timeout?":  sec(w.accept),
+		"golem.com.scheme.payu.debit-note.interval-sec?": cmp.Or(w.notes, 3600),
+		"golem.com.payment.debit-notes.accept-timeout?":  cmp.Or(w.accept, 120),
 	}}
 	clauses := []string{"(golem.runtime.name=wasmtime)"}
 	for _, kv := range platform.Properties {
@@ -62,7 +57,7 @@ func strike(t *testing.T, c *client.Client, w wish) *deal {
 // try is strike, which may not succeed.
 func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d := &deal{t: t, c: c, session: fmt.Sprintf("%x", time.Now().UnixNano())}
 	a, err := c.CreateAllocation(ctx, client.Allocation{Platform: "erc20-hoodi-tglm", Total: w.budget, Timeout: time.Now().Add(time.Hour).UTC()})
@@ -108,7 +103,7 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 				if err := c.Confirm(ctx, d.agreement, d.session); err != nil {
 					return nil, err
 				}
-				return d, c.WaitApproval(ctx, d.agreement, time.Minute)
+				return d, c.WaitApproval(ctx, d.agreement, least)
 			}
 		}
 	}
@@ -117,10 +112,10 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 // create makes an activity.
 func (d *deal) create() {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 2*least)
 	defer cancel()
 	var err error
-	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, 90*time.Second); err != nil {
+	if d.activity, err = d.c.CreateActivity(ctx, d.agreement, least); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -164,13 +159,13 @@ func (d *deal) exec(script ...any) string {
 // results waits for the end of a script.
 func (d *deal) results(batch string, within time.Duration) []client.Result {
 	d.t.Helper()
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(max(within, least)); time.Now().Before(deadline); {
 		r, err := d.c.Results(d.t.Context(), d.activity, batch, 2*time.Second)
 		if err == nil && len(r) > 0 && r[len(r)-1].Finished {
 			return r
 		}
 	}
-	d.t.Fatalf("batch %s did not end within %s", batch, within)
+	d.t.Fatalf("batch %s did not end within %s", batch, max(within, least))
 	return nil
 }
 
@@ -252,7 +247,7 @@ func TestAnActivityHasItsLimits(t *testing.T) {
 	if n := len(running(d.activity)); n == 0 {
 		t.Fatal("no exe-unit is found, so that its end would not be seen")
 	}
-	if err := d.c.DestroyActivity(t.Context(), d.activity, time.Minute); err != nil {
+	if err := d.c.DestroyActivity(t.Context(), d.activity, least); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, "the guest is gone", func() bool { return len(running(d.activity)) == 0 })
@@ -274,7 +269,7 @@ func TestAnActivityHasItsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	accept := fmt.Sprintf(`{"totalAmountAccepted":%q,"allocationId":%q}`, doc.Amount, d.allocation)
-	path := "/payment-api/v1/invoices/" + id + "/accept?timeout=5"
+	path := "/payment-api/v1/invoices/" + id + "/accept?timeout=60"
 	ask(t, d.c, "POST", path, accept).says(t, 400, "Not enough funds", "Allocated: 0.0000001", "Needed: "+doc.Amount)
 	ask(t, d.c, "PUT", "/payment-api/v1/allocations/"+d.allocation, `{"totalAmount":"1"}`).says(t, 200)
 	ask(t, d.c, "POST", path, accept).says(t, 200)
@@ -299,7 +294,7 @@ func TestAConstraintThatCannotBeRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := c.DemandEvents(t.Context(), good, 10*time.Second)
+	events, err := c.DemandEvents(t.Context(), good, least)
 	if err != nil || len(events) == 0 || events[0].Proposal == nil {
 		t.Fatalf("the good one does not match: %+v %v", events, err)
 	}

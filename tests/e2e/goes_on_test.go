@@ -57,7 +57,7 @@ func TestTheDemoGoesOn(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
 	calm := perform(t, filepath.Join(t.TempDir(), "calm"), "--json")
-	undisturbed := calm.result(90 * time.Second)
+	undisturbed := calm.result(10 * time.Minute)
 	want, err := os.ReadFile(undisturbed.Picture)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestTheDemoGoesOn(t *testing.T) {
 			s.again()
 		}
 	}
-	result := s.result(2 * time.Minute)
+	result := s.result(10 * time.Minute)
 	if result.Tiles != undisturbed.Tiles || result.TilesThere < there {
 		t.Errorf("%d tiles of %d, %d were there and %d of them known", result.Tiles, undisturbed.Tiles, there, result.TilesThere)
 	}

@@ -131,7 +131,7 @@ func (p *process) kill() {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
 		select {
 		case <-p.over:
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 			<-p.over
 		}
@@ -219,7 +219,7 @@ func running(text string) []int {
 
 // least is how long anything is waited for: a machine that has other things to
 // do needs that for what it else does at once.
-const least = time.Minute
+const least = 3 * time.Minute
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {

@@ -33,7 +33,7 @@ func newMarket(t *testing.T, providers int, env ...string) *market {
 	m := &market{dir: t.TempDir(), chain: c}
 	env = append([]string{
 		"HOODI_GETH_ADDR=" + c.said["hoodi"], "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true",
-		"EMET_ACTIVITY_ORPHAN_AFTER=20s", "EMET_ACTIVITY_PROVIDER_LOST=3s", "EMET_STORE_SEGMENT_MIB=1",
+		"EMET_ACTIVITY_ORPHAN_AFTER=1m", "EMET_ACTIVITY_PROVIDER_LOST=2m", "EMET_STORE_SEGMENT_MIB=1",
 	}, env...)
 	up := func(name string, args ...string) *process {
 		return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, env...), append([]string{
@@ -85,7 +85,7 @@ func TestAProviderVanishes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMarket(t, 2)
+			m := newMarket(t, 2, "EMET_ACTIVITY_PROVIDER_LOST=8s")
 			c, img := m.requestor.client(), built.Serve(t, built.Guest)
 			d := strike(t, c, wish{image: img, budget: "1"})
 			d.start()
@@ -103,7 +103,7 @@ func TestAProviderVanishes(t *testing.T) {
 			if err := c.Terminate(t.Context(), d.agreement, "the provider is gone"); err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(began); took > 8*time.Second {
+			if took := time.Since(began); took > least/2 {
 				t.Errorf("to terminate took %s", took)
 			}
 			if state, _ := d.state(c); state != "Terminated" {
@@ -150,7 +150,7 @@ func TestARequestorVanishes(t *testing.T) {
 	t.Parallel()
 	m := newMarket(t, 1)
 	c, provider := m.requestor.client(), m.providers[0]
-	d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1", accept: 6, notes: 6})
+	d := strike(t, c, wish{image: built.Serve(t, built.Guest), budget: "1", accept: 30, notes: 12})
 	d.start()
 	d.exec(guest("spin"))
 	d.acceptNote()
@@ -224,7 +224,7 @@ func TestARequestorThatAcceptsNothing(t *testing.T) {
 // An agreement in which nobody works is ended.
 func TestAnIdleAgreementEnds(t *testing.T) {
 	t.Parallel()
-	m := newMarket(t, 1, "EMET_PROVIDER_IDLE_AGREEMENT=2s")
+	m := newMarket(t, 1, "EMET_PROVIDER_IDLE_AGREEMENT=10s")
 	d := strike(t, m.requestor.client(), wish{image: built.Serve(t, built.Guest), budget: "1"})
 	var reason string
 	eventually(t, 20*time.Second, "the agreement is ended", func() bool {
@@ -232,7 +232,7 @@ func TestAnIdleAgreementEnds(t *testing.T) {
 		state, reason = d.state(d.c)
 		return state == "Terminated"
 	})
-	if !strings.Contains(reason, "NoActivity") || !strings.Contains(reason, "within 2s") {
+	if !strings.Contains(reason, "NoActivity") || !strings.Contains(reason, "within 10s") {
 		t.Errorf("the reason is %s", reason)
 	}
 }
@@ -242,7 +242,7 @@ func TestAnIdleAgreementEnds(t *testing.T) {
 func TestThePictureGetsDone(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
-	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=3s"}, "demo", "--program", built.Render.Path(), "--dir", dir, "--json", "--no-restart",
+	p := begin(t, []string{"EMET_ACTIVITY_PROVIDER_LOST=15s"}, "demo", "--program", built.Render.Path(), "--dir", dir, "--json", "--no-restart",
 		"--width", "240", "--height", "160", "--tiles", "30", "--spp", "20", "--providers", "2")
 	var victim int
 	eventually(t, time.Minute, "the first provider works:\n"+p.out.String(), func() bool {
@@ -261,7 +261,7 @@ func TestThePictureGetsDone(t *testing.T) {
 	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if code := p.ended(90 * time.Second); code != 0 {
+	if code := p.ended(10 * time.Minute); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, p.out)
 	}
 	var result struct {

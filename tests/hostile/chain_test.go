@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/emet-node/emet/domain/es"
 )
@@ -72,7 +71,7 @@ func (m *member) count(t *testing.T, typ string) (n int) {
 
 func (m *member) await(t *testing.T, typ string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for m.count(t, typ) < n {
 		head := m.head(t)

@@ -55,7 +55,7 @@ func startDaemon(t *testing.T) *daemon {
 		go func() { _ = cmd.Wait(); close(done) }()
 		select {
 		case <-done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			_ = cmd.Process.Kill()
 			t.Error("the daemon did not stop")
 		}
@@ -99,7 +99,7 @@ func TestSecretsStayAtHome(t *testing.T) {
 	t.Parallel()
 	d := startDaemon(t)
 	env, arg, url, large := canary(), canary(), canary(), canary()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	c := &client.Client{URL: d.url, Key: d.key}
 	pool, err := rent.Open(ctx, c, "canary", rent.Wish{Image: built.Serve(t, built.Echo), Budget: "1", Lifetime: 10 * time.Minute}, nil)
@@ -312,7 +312,7 @@ func (d *daemon) slow(t *testing.T, host string) {
 		dial("GET /market-api/v1/demands/" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 64) + "/events?timeout=300 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAuthorization: Bearer " + d.key + "\r\n\r\n")
 	}
 	status := func(c net.Conn) string {
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		line, err := bufio.NewReader(c).ReadString('\n')
 		if err != nil {
 			return err.Error()
@@ -332,11 +332,11 @@ func (d *daemon) slow(t *testing.T, host string) {
 	if got := status(body); !strings.Contains(got, " 413") {
 		t.Errorf("huge body: %s", got)
 	}
-	until := time.Now().Add(9 * time.Second)
+	until := time.Now().Add(patience)
 	for _, c := range idle {
 		_ = c.SetReadDeadline(until)
 		if b, err := io.ReadAll(c); err != nil {
-			t.Fatalf("a half-sent request is waited for more than 9 s: %q %v", b, err)
+			t.Fatalf("a half-sent request is waited for more than %v: %q %v", patience, b, err)
 		}
 	}
 }

@@ -372,7 +372,7 @@ func (s *stranger) rents(t *testing.T, m *member) agreed {
 		t.Errorf("a commit with a false signature: %s %s %v", a.Kind, a.Body, err)
 	}
 	commit.Signature = "NoSignature"
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		a, err := s.say(ctx, s.envelope(s.who.ID, me, commit))

@@ -120,7 +120,7 @@ func (s *stranger) raw(from, to identity.NodeID, kind string, body []byte) enet.
 	_, _ = rand.Read(id[:])
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	return enet.Envelope{
-		ID: hex.EncodeToString(id[:]), Network: network, From: from, To: to, SentAt: now, Expires: now.Add(20 * time.Second),
+		ID: hex.EncodeToString(id[:]), Network: network, From: from, To: to, SentAt: now, Expires: now.Add(patience),
 		Seq: 1, Kind: kind, Body: body,
 	}
 }
@@ -136,7 +136,7 @@ func (s *stranger) say(ctx context.Context, e enet.Envelope) (enet.Envelope, err
 
 // send sends bytes as a request to a service.
 func (s *stranger) send(ctx context.Context, service string, frame []byte) (enet.Envelope, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	st, err := s.host.NewStream(ctx, s.far, protocol.ID("/emet/"+network+"/"+service+"/1.0.0"))
 	if err != nil {
@@ -223,7 +223,7 @@ func (panicky) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // waitFor waits for a message of the node that fits.
 func waitFor[M peer.Message](t *testing.T, s *stranger, fits func(M) bool) M {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		s.mu.Lock()

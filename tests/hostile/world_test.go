@@ -23,6 +23,9 @@ import (
 	"github.com/emet-node/emet/tests/built"
 )
 
+// patience is how long something is waited for that a busy machine does late.
+const patience = 3 * time.Minute
+
 // network names the libp2p network of these tests.
 const network = "hostile"
 
@@ -99,8 +102,8 @@ func start(t *testing.T, rpc string, bootstrap []string, sells *node.Provider) *
 		SegmentBytes: 4 << 20, Program: built.Emet.Path(), Listen: "127.0.0.1:0",
 		Net:        node.Network{Name: network, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Bootstrap: bootstrap},
 		Identities: []node.Identity{id}, Chains: map[string][]string{"hoodi": {rpc}}, DefaultNetwork: "hoodi",
-		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: 10 * time.Minute, Unresponsive: 5 * time.Second,
-		OrphanAfter: 10 * time.Second, AllowLoopback: true,
+		Cycle: 5 * time.Second, TTL: time.Hour, IdleAgreement: time.Hour, Unresponsive: 30 * time.Second,
+		OrphanAfter: time.Minute, AllowLoopback: true,
 	})
 	if err != nil {
 		cancel()
@@ -112,7 +115,7 @@ func start(t *testing.T, rpc string, bootstrap []string, sells *node.Provider) *
 	t.Cleanup(func() {
 		cancel()
 		err := <-done
-		end, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		end, stop := context.WithTimeout(context.Background(), patience)
 		defer stop()
 		n.EndUnits(end)
 		if err := errors.Join(err, n.Close()); err != nil {
@@ -186,7 +189,7 @@ func (m *member) made(t *testing.T, since es.Position) (types []string) {
 // took to the end of the program.
 func (w *world) deal(t *testing.T) time.Duration {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	begun := time.Now()
 	pool, err := rent.Open(ctx, w.buyer.client(), "honest", rent.Wish{Image: w.image, Budget: "1", Lifetime: 10 * time.Minute}, nil)

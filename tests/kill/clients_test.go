@@ -52,7 +52,7 @@ func (n *process) open(key string) (*door, error) {
 // patience is how long a call may take while the node lives, and how long
 // after.
 const (
-	patience   = 60 * time.Second
+	patience   = 2 * time.Minute
 	lastWords  = 200 * time.Millisecond
 	maxPayload = 12 << 10
 )

@@ -36,7 +36,7 @@ func TestAKilledNodeKeepsItInSQLite(t *testing.T) {
 func die(t *testing.T, engine string, kills int) {
 	t.Helper()
 	games(t, func(t *testing.T, seed uint64) {
-		g := &game{t: t, engine: engine, n: newNode(t), r: chance(seed, 0), m: newModel(), c: &race{head: -1}}
+		g := &game{t: t, engine: engine, kills: kills, n: newNode(t), r: chance(seed, 0), m: newModel(), c: &race{head: -1}}
 		g.n.flag = []string{"--store", engine}
 		for i := range writers {
 			g.writers = append(g.writers, &writer{number: i, r: chance(seed, i+1), head: -1})
@@ -64,6 +64,7 @@ type game struct {
 	key     string // of the operator
 	writers []*writer
 	reading *reading
+	kills   int // that are meant to be
 	killed  int // while clients appended
 	rolls   int // of these, while a segment was followed by the next
 	early   int // before it was ready
@@ -104,6 +105,9 @@ func (g *game) life() {
 	for i, w := range g.writers {
 		wg.Go(func() { failed[i] = w.run(g.t.Context(), d, g.m, g.c) })
 	}
+	for begun := time.Now(); g.provesLittle() && time.Since(begun) < patience; {
+		time.Sleep(5 * time.Millisecond) // a machine may be busy
+	}
 	if g.engine == "segment" && g.r.IntN(3) == 0 {
 		g.roll()
 	} else {
@@ -117,6 +121,14 @@ func (g *game) life() {
 		g.t.Errorf("before kill %d: %v", g.killed, err)
 	}
 	g.verified()
+}
+
+// provesLittle says whether clients have not got as far yet as a game needs:
+// some appends a life, and more than one segment.
+func (g *game) provesLittle() bool {
+	yes, _, _, _ := g.m.counts()
+	segments, _ := filepath.Glob(filepath.Join(g.n.dir, "store", "seg", "*.elog"))
+	return yes < 3*(g.killed+1) || g.engine == "segment" && g.killed == g.kills-1 && len(segments) < 2
 }
 
 // roll waits, for a while, until one segment is followed by the next.

@@ -135,8 +135,8 @@ func (n *process) ready() (ok bool) {
 	select {
 	case ok = <-n.up:
 		n.boot = append(n.boot, time.Since(begun))
-	case <-time.After(90 * time.Second):
-		n.t.Error("the node was not ready after 90 s")
+	case <-time.After(3 * time.Minute):
+		n.t.Error("the node was not ready after 3 min")
 	}
 	return ok
 }
@@ -181,7 +181,7 @@ func (n *process) stop() {
 	n.t.Helper()
 	n.end()
 	_ = n.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(30*time.Second, func() { _ = n.cmd.Process.Kill() })
+	late := time.AfterFunc(2*time.Minute, func() { _ = n.cmd.Process.Kill() })
 	defer late.Stop()
 	if err := n.cmd.Wait(); err != nil {
 		n.t.Errorf("the node ended with %v after SIGTERM", err)
@@ -202,7 +202,7 @@ func (n *process) emet(args ...string) result { return n.cut(0, args...) }
 // cut runs a command and kills it after a while; 0 = never.
 func (n *process) cut(after time.Duration, args ...string) (r result) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.t.Context()), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, built.Emet.Path(), args...)
 	var stdout, stderr bytes.Buffer

@@ -13,7 +13,7 @@ import (
 )
 
 func deadline() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), time.Minute)
+	return context.WithTimeout(context.Background(), 5*time.Minute)
 }
 
 var below = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) `)

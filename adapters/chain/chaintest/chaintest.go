@@ -86,10 +86,13 @@ func Do(t testing.TB, c onchain.Chain, by Account, call onchain.Call) *onchain.R
 	return Await(t, c, hash)
 }
 
+// patience is how long something is waited for that a busy machine does late.
+const patience = 2 * time.Minute
+
 // Await waits for a receipt.
 func Await(t testing.TB, c onchain.Chain, tx onchain.Hash) *onchain.Receipt {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		r, err := c.Receipt(context.Background(), tx)
 		if err != nil && !errors.Is(err, onchain.ErrUnavailable) {
 			t.Fatalf("receipt: %v", err)
@@ -98,7 +101,7 @@ func Await(t testing.TB, c onchain.Chain, tx onchain.Hash) *onchain.Receipt {
 			return r
 		}
 	}
-	t.Fatalf("transaction %s is in no block after 10 s", tx)
+	t.Fatalf("transaction %s is in no block after %v", tx, patience)
 	return nil
 }
 

@@ -150,7 +150,7 @@ func TestEndpointsThatFailAreReplaced(t *testing.T) {
 					t.Errorf("balance %v, %v; want 5", n, err)
 				}
 			}
-			if took := time.Since(begin); took > 10*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -230,7 +230,7 @@ func TestWhatNodesSayAboutTransactions(t *testing.T) {
 		`!{"code":-32603,"message":"insufficient funds for gas * price + value: balance 0, cost 5"}`: onchain.ErrInsufficientFunds,
 	} {
 		url, _ := endpoint(t, honest(answers{"eth_sendRawTransaction": answer}))
-		if got, err := open(t, url).Send(soon(t), raw); !errors.Is(err, want) || errors.Is(err, onchain.ErrUnavailable) || got != hash {
+		if got, err := open(t, url).Send(context.Background(), raw); !errors.Is(err, want) || errors.Is(err, onchain.ErrUnavailable) || got != hash {
 			t.Errorf("%s: %v, %v; want %v", answer, got, err, want)
 		}
 	}

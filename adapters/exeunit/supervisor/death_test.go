@@ -55,7 +55,7 @@ func dead(pid int) bool {
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain for: " + what)
 		}
@@ -119,7 +119,7 @@ func daemon() int {
 	if err != nil {
 		return 3
 	}
-	script := `[{"deploy":{}},{"start":{}},{"run":{"entry_point":"drip","args":["60"],"capture":{"stdout":{"stream":{}}}}}]`
+	script := `[{"deploy":{}},{"start":{}},{"run":{"entry_point":"drip","args":["400"],"capture":{"stdout":{"stream":{}}}}}]`
 	if err := c.Exec(ctx, "b", script); err != nil {
 		return 4
 	}
@@ -157,7 +157,7 @@ func TestAKilledDaemonLosesNothing(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	var want strings.Builder
-	for i := range 60 {
+	for i := range 400 {
 		fmt.Fprintf(&want, "drop %d\n", i)
 	}
 	hear := func(after int64) (events []unit.Event, pieces string) {
@@ -241,7 +241,7 @@ func TestTheRuntimeIsPrepared(t *testing.T) {
 
 func TestAloneForTooLong(t *testing.T) {
 	t.Parallel()
-	u := start(t, func(s *unit.Spec) { s.OrphanAfter = 300 * time.Millisecond }, nil)
+	u := start(t, func(s *unit.Spec) { s.OrphanAfter = 5 * time.Second }, nil)
 	u.Ready()
 	u.Close()
 	await(t, "the end", func() bool { return dead(u.Info.PID) })

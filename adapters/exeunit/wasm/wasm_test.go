@@ -123,11 +123,11 @@ func TestMemoryIsLimited(t *testing.T) {
 
 func TestASpinningGuestIsStopped(t *testing.T) {
 	start := time.Now()
-	o := run(t, exeunit.Run{Args: []string{"spin"}, WallMS: 100})
+	o := run(t, exeunit.Run{Args: []string{"spin"}, WallMS: 1000})
 	if o.Stopped != exeunit.StoppedByWallClock || o.Code != -1 || o.Fuel <= 0 {
 		t.Errorf("%+v", o)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -137,7 +137,7 @@ func TestASleepingGuestIsStopped(t *testing.T) {
 	if o := run(t, exeunit.Run{Args: []string{"sleep", "1h"}, WallMS: 50}); o.Stopped != exeunit.StoppedByWallClock {
 		t.Errorf("%+v", o)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }

@@ -196,14 +196,14 @@ func TestADelegationMustBindTheHost(t *testing.T) {
 // raw sends bytes as one frame and returns what comes back.
 func raw(t *testing.T, n *Net, to *Net, service string, frame []byte) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	st, err := n.host.NewStream(ctx, to.host.ID(), n.protocol(service))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Reset()                                 //nolint:errcheck // a test
-	st.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // a test
+	defer st.Reset()                            //nolint:errcheck // a test
+	st.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // a test
 	if err := writeFrame(st, frame); err != nil {
 		return nil, err
 	}
@@ -446,7 +446,7 @@ func TestBootstrapNodesAreDialled(t *testing.T) {
 		if id != alice.ID {
 			t.Fatalf("met %s", id)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the bootstrap node was not met")
 	}
 }

@@ -39,7 +39,7 @@ func starter(t *testing.T, file string) func(boot ...string) *Net {
 
 func awaitFile(t *testing.T, path string) []byte {
 	t.Helper()
-	for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
 		if b, err := os.ReadFile(path); err == nil && len(b) > len(`{"hosts":[]}`) {
 			return b
 		}

@@ -1,6 +1,7 @@
 package libp2p
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,24 +119,18 @@ func TestHalfRequestsDoNotFillTheMemory(t *testing.T) {
 	const streams = 120
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	held := 0
+	held, refused := 0, 0
+	enough, half := context.WithCancel(t.Context())
+	defer half()
 	for range streams {
 		wg.Go(func() {
-			st, err := a.host.NewStream(t.Context(), b.host.ID(), a.protocol("file"))
-			if err != nil {
-				return
-			}
-			defer st.Reset() //nolint:errcheck // a test
-			if _, err := st.Write(append(binary.AppendUvarint(nil, 1<<20), 1)); err != nil {
-				return
-			}
-			st.SetReadDeadline(time.Now().Add(3 * time.Second)) //nolint:errcheck // a test
-			_, err = st.Read(make([]byte, 1))
+			waits := isHeld(enough, a, b)
 			mu.Lock()
 			defer mu.Unlock()
-			var late interface{ Timeout() bool }
-			if errors.As(err, &late) && late.Timeout() {
+			if waits {
 				held++
+			} else if refused++; refused == streams/2 {
+				half()
 			}
 		})
 	}
@@ -146,4 +141,24 @@ func TestHalfRequestsDoNotFillTheMemory(t *testing.T) {
 	if _, err := a.Call(t.Context(), alice.ID, bob.ID, peer.Exec{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// isHeld begins a request and says whether the other host waits for its end: at
+// most until it would give it up, and some seconds after enough.
+func isHeld(enough context.Context, a, b *Net) bool {
+	st, err := a.host.NewStream(enough, b.host.ID(), a.protocol("file"))
+	if err != nil {
+		return enough.Err() != nil
+	}
+	defer st.Reset()                                              //nolint:errcheck // a test
+	st.SetReadDeadline(time.Now().Add(wholeBody - 5*time.Second)) //nolint:errcheck // a test
+	if _, err := st.Write(append(binary.AppendUvarint(nil, 1<<20), 1)); err != nil {
+		return false
+	}
+	defer context.AfterFunc(enough, func() {
+		st.SetReadDeadline(time.Now().Add(3 * time.Second)) //nolint:errcheck // a test
+	})()
+	_, err = st.Read(make([]byte, 1))
+	var late interface{ Timeout() bool }
+	return errors.As(err, &late) && late.Timeout()
 }

@@ -105,7 +105,7 @@ func TestAnUnknownOutcomeIsSettledByTheNextAppend(t *testing.T) {
 	t.Parallel()
 	srv, id := kurrenttest.New(), newLog()
 	url := own(t, srv)
-	s := open(t, kurrent.Options{URL: url, LogID: id, Patience: 300 * time.Millisecond, Links: []string{}})
+	s := open(t, kurrent.Options{URL: url, LogID: id, Patience: 5 * time.Second, Links: []string{}})
 	must(t, s, "a")
 	var lost []es.Write
 	var mu sync.Mutex
@@ -137,7 +137,7 @@ func TestAServerThatForgetsIsNotWrittenTo(t *testing.T) {
 	t.Parallel()
 	id := newLog()
 	srv := kurrenttest.New()
-	s := open(t, kurrent.Options{URL: own(t, srv), LogID: id, Patience: time.Second, Links: []string{}})
+	s := open(t, kurrent.Options{URL: own(t, srv), LogID: id, Patience: patience, Links: []string{}})
 	must(t, s, "a", "b")
 	srv.Fault(func(w es.Write) (bool, error) {
 		return false, &es.WrongExpectedRevision{Stream: w.Stream, Expected: w.Expected, Actual: 0}

@@ -34,7 +34,7 @@ func own(t testing.TB, s es.Store) string {
 	return "kurrent://" + esdbtest.Serve(t, s) + "?tls=false"
 }
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func newLog() (id [16]byte) {
 	_, _ = rand.Read(id[:]) // never fails

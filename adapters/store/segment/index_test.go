@@ -287,7 +287,7 @@ func TestTheScrubFindsRotBeneathAnIndex(t *testing.T) {
 	}
 	flip(t, f, (headerBytes+frameHead+40)*8)
 	s := openOn(t, disk, nil)
-	for deadline := time.Now().Add(20 * time.Second); s.Failed() == nil; {
+	for deadline := time.Now().Add(2 * time.Minute); s.Failed() == nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("it was not found")
 		}

@@ -119,7 +119,7 @@ func TestSecondOpenerIsTurnedAway(t *testing.T) {
 	if !errors.Is(err, es.ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Errorf("second open: %v", err)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > time.Minute {
 		t.Errorf("it took %v", d)
 	}
 	reopen(t, s)
@@ -154,7 +154,7 @@ func TestIdleStoreCoversItsLastFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, _ := s.Head(t.Context())
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		report, err := segment.Verify(s.dir)
 		if err != nil || len(report.Damage) > 0 {

@@ -193,7 +193,7 @@ func (h *History) Err() error {
 			h.ops[i].ClientId = 1000 + i // its client may have gone on
 		}
 	}
-	switch got := porcupine.CheckOperationsTimeout(linearModel.ToModel(), h.ops, time.Minute); got {
+	switch got := porcupine.CheckOperationsTimeout(linearModel.ToModel(), h.ops, 5*time.Minute); got {
 	case porcupine.Ok:
 		return nil
 	default:

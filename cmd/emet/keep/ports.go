@@ -3,8 +3,10 @@ package keep
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 )
 
@@ -17,11 +19,12 @@ const (
 
 var given struct {
 	sync.Mutex
-	ports map[int]bool
+	ports map[int]io.Closer // what shows others that it is given
 }
 
 // Ports finds free ports of the loopback, for TCP and UDP. This process gives
-// each of them away once.
+// each of them away once, and as long as it lives no other one does (on Linux),
+// though nobody may listen there yet, or for a moment.
 func Ports(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
@@ -48,7 +51,7 @@ func claim(ports []int) bool {
 	for i, p := range ports {
 		if !claimLocked(p) {
 			for _, taken := range ports[:i] {
-				delete(given.ports, taken)
+				dropLocked(taken)
 			}
 			return false
 		}
@@ -59,13 +62,32 @@ func claim(ports []int) bool {
 // claimLocked takes a port, if it is free. The caller holds the lock.
 func claimLocked(port int) bool {
 	if given.ports == nil {
-		given.ports = map[int]bool{}
+		given.ports = map[int]io.Closer{}
 	}
-	if given.ports[port] || !free(port) {
+	if _, is := given.ports[port]; is || !free(port) {
 		return false
 	}
-	given.ports[port] = true
+	sign, err := show(port)
+	if err != nil {
+		return false
+	}
+	given.ports[port] = sign
 	return true
+}
+
+// dropLocked takes a port back. The caller holds the lock.
+func dropLocked(port int) {
+	_ = given.ports[port].Close()
+	delete(given.ports, port)
+}
+
+// show tells other processes that a port is given, by a name that they cannot
+// take then. It goes with this process, and is in no file system.
+func show(port int) (io.Closer, error) {
+	if runtime.GOOS != "linux" {
+		return io.NopCloser(nil), nil
+	}
+	return net.Listen("unix", fmt.Sprintf("@emet-port-%d", port))
 }
 
 func free(port int) bool {

@@ -98,9 +98,10 @@ func TestAKeyIsLetInUntilItExpires(t *testing.T) {
 	t.Parallel()
 	n, _ := opened(t)
 	const secret = "0123456789abcdef0123456789abcdef"
-	expires := time.Now().UTC().Add(500 * time.Millisecond)
+	now := time.Now().UTC()
+	expires := now.Add(500 * time.Millisecond)
 	if _, err := n.AppKeys.Do(t.Context(), appkey.StreamID("short"), appkey.Create{
-		At: time.Now().UTC(), By: operator, Hash: secrets.HashAppKey(secret), Identity: n.Identity(0), Name: "short",
+		At: now, By: operator, Hash: secrets.HashAppKey(secret), Identity: n.Identity(0), Name: "short",
 		Prefix: secrets.AppKeyPrefix(secret), Limit: appkey.Limit{Expires: expires},
 	}, operatorMeta(n.Identity(0), "short")); err != nil {
 		t.Fatal(err)

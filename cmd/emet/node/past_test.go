@@ -292,7 +292,7 @@ func TestManyMomentsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newPastWorld(t, []int{int(storytest.Paid)})
 	head, _ := w.Store.Head(t.Context())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	failed := make(chan string, 64)
 	for i := range 64 {

@@ -137,7 +137,7 @@ func TestBombsEndUndefined(t *testing.T) {
 			t.Errorf("%.30q: %v", c, r.Truth)
 		}
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("took %v", d)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/emet-node/emet/domain/es"
 )
 
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // running is a node with a door and a history: its own, and what stands for a
 // busy year.

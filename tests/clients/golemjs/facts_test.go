@@ -69,7 +69,7 @@ func TestWhenAMachineDies(t *testing.T) {
 	t.Parallel()
 	url, hash := image(t)
 	n := network(t)
-	order := Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000}
+	order := Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 180_000}
 	// dies rents, kills when a line is heard that says so, and returns the line
 	// with the result of the command and how long it took to come.
 	dies := func(t *testing.T, step Step, result string, now func(Line) bool) (Line, time.Duration) {
@@ -106,7 +106,7 @@ func TestWhenAMachineDies(t *testing.T) {
 	t.Run("streamed", func(t *testing.T) {
 		t.Parallel()
 		is, took := dies(t, Step{"stream": []string{"main", "hang"}}, "stream", func(l Line) bool { return l.Step == "chunk" })
-		if is.Text("result") != "Error" || took > 12*time.Second {
+		if is.Text("result") != "Error" || took > 45*time.Second {
 			t.Errorf("after %v: %v", took, is.Fields)
 		}
 	})
@@ -119,7 +119,7 @@ func TestWhenAMachineDies(t *testing.T) {
 			n.awaitCommand(t, l.Text("activityId"))
 			return true
 		})
-		if is.Text("result") != "Error" || is.Fields["isBatchFinished"] != true || took > 12*time.Second {
+		if is.Text("result") != "Error" || is.Fields["isBatchFinished"] != true || took > 45*time.Second {
 			t.Errorf("after %v: %v", took, is.Fields)
 		}
 	})
@@ -129,8 +129,8 @@ func TestWhenAMachineDies(t *testing.T) {
 func (n Node) awaitCommand(t *testing.T, activityID string) {
 	t.Helper()
 	var running []struct{ Command string }
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-		if n.get(t.Context(), "/activity-api/v1/activity/"+activityID+"/command", &running) == nil && running[0].Command == "Run" {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
+		if n.get(t.Context(), "/activity-api/v1/activity/"+activityID+"/command", &running) == nil && len(running) > 0 && running[0].Command == "Run" {
 			return
 		}
 	}
@@ -153,7 +153,7 @@ func TestTheProviderIsPaidByAClientInAHurry(t *testing.T) {
 	proxy.ModifyResponse = func(r *http.Response) error {
 		if strings.HasSuffix(r.Request.URL.Path, "/accept") {
 			slow.Store(strings.Split(r.Request.URL.Path, "/")[4], true)
-			time.Sleep(2500 * time.Millisecond)
+			time.Sleep(8 * time.Second) // the client waits for a quarter of that
 		}
 		return nil
 	}
@@ -161,7 +161,7 @@ func TestTheProviderIsPaidByAClientInAHurry(t *testing.T) {
 	srv := httptest.NewServer(proxy)
 	defer srv.Close()
 	report, err := Rent(t.Context(), Node{URL: srv.URL, AppKey: n.AppKey}, Order{
-		ImageURL: addr, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000, Do: []Step{{"run": []string{"main", "say", "hi"}}},
+		ImageURL: addr, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 180_000, Do: []Step{{"run": []string{"main", "say", "hi"}}},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report)
@@ -181,7 +181,7 @@ func TestSmallBudgets(t *testing.T) {
 	t.Parallel()
 	url, hash := image(t)
 	n := network(t)
-	report, err := Rent(t.Context(), n, Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", Budget: 5e-7, TimeoutMS: 60_000})
+	report, err := Rent(t.Context(), n, Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", Budget: 5e-7, TimeoutMS: 180_000})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report)
 	}
@@ -205,7 +205,7 @@ func TestCaptureLimits(t *testing.T) {
 		{`{"stream":{}}`, "0123456789"},
 		{`{"atEnd":{"format":"string"}}`, "0123456789"},
 	}
-	o := Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000}
+	o := Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 180_000}
 	for _, c := range cases {
 		o.Do = append(o.Do, Step{"captured": map[string]any{"run": []string{"main", "count"}, "capture": json.RawMessage(`{"stdout":` + c.capture + `}`)}})
 	}

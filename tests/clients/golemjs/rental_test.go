@@ -54,7 +54,7 @@ func main() {
 	case "tick":
 		for i := range 3 {
 			fmt.Println("tick", i)
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 	case "upper":
 		b, err := os.ReadFile(os.Args[2])
@@ -145,9 +145,9 @@ func start(t *testing.T, name string, env []string, args ...string) map[string]s
 		go func() { <-drained; ended <- cmd.Wait() }()
 		select {
 		case <-ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			_ = cmd.Process.Kill()
-			t.Errorf("%s did not end within 30 s", name)
+			t.Errorf("%s did not end within 2 min", name)
 		}
 		if t.Failed() {
 			t.Logf("%s said:\n%s", name, log.String())
@@ -198,7 +198,7 @@ func TestRentals(t *testing.T) {
 	url, hash := image(t)
 	n := network(t)
 	order := func(do ...Step) Order {
-		return Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 60_000, Do: do}
+		return Order{ImageURL: url, ImageHash: hash, Engine: "wasmtime", TimeoutMS: 180_000, Do: do}
 	}
 	t.Run("everything that a machine is for", func(t *testing.T) {
 		t.Parallel()
@@ -236,7 +236,7 @@ func TestRentals(t *testing.T) {
 		t.Parallel()
 		o := order(Step{"run": []string{"main", "say", "never"}})
 		o.ImageHash = strings.Repeat("0", 56)
-		o.TimeoutMS = 30_000
+		o.TimeoutMS = 120_000
 		report, err := Rent(t.Context(), n, o)
 		if err == nil || len(report.Find("failed")) == 0 || len(report.Find("crashed")) != 0 || len(report.Find("disconnected")) != 1 {
 			t.Fatalf("%v\n%s", err, report)
@@ -256,7 +256,7 @@ func (n Node) awaitEnd(t *testing.T, agreementID string) {
 	for _, id := range ids {
 		var is struct{ State []*string }
 		for began := time.Now(); len(is.State) == 0 || *is.State[0] != "Terminated"; time.Sleep(50 * time.Millisecond) {
-			if time.Since(began) > 20*time.Second {
+			if time.Since(began) > 2*time.Minute {
 				t.Fatalf("activity %s is %v", id, *is.State[0])
 			}
 			if err := n.get(t.Context(), "/activity-api/v1/activity/"+id+"/state", &is); err != nil {
@@ -289,7 +289,7 @@ func everything(t *testing.T, n Node, report Report, content, out string) {
 	if said != "tick 0\ntick 1\ntick 2\n" {
 		t.Errorf("streamed %q", said)
 	}
-	if len(chunks) < 2 || chunks[len(chunks)-1].MS-chunks[0].MS < 200 {
+	if len(chunks) < 2 || chunks[len(chunks)-1].MS-chunks[0].MS < 500 {
 		t.Errorf("the stream was not live: %v", chunks)
 	}
 	got, err := os.ReadFile(out)
@@ -312,7 +312,7 @@ func everything(t *testing.T, n Node, report Report, content, out string) {
 // settles waits until an accepted invoice is paid.
 func settles(t *testing.T, n Node, invoice string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var is struct{ Status string }
 	for is.Status != "SETTLED" {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"syscall"
 )
 
 // Install makes sure that the packages of package-lock.json in files are there
@@ -35,7 +37,32 @@ func Install(ctx context.Context, name string, files fs.FS) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
 	}
+	done, err := alone(filepath.Dir(dir))
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
+		return dir, nil
+	}
 	return dir, install(ctx, name, files, dir)
+}
+
+var one sync.Mutex
+
+// alone waits until nobody else installs, in this process or another: they would
+// fetch the same packages into the same cache.
+func alone(dir string) (done func(), err error) {
+	one.Lock()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		one.Unlock()
+		return nil, err
+	}
+	return func() { _ = f.Close(); one.Unlock() }, nil
 }
 
 // install works beside dir and renames at the end, so that several processes
