@@ -29,6 +29,10 @@ type Tables struct {
 // ErrOnlyReads says that a statement was more than a question.
 var ErrOnlyReads = errors.New("only questions can be asked: SELECT, WITH, EXPLAIN and PRAGMA table_info(…); the tables follow from the log and are never changed by hand")
 
+// ErrOneQuestion says that a text is not one statement: of several, SQLite would
+// answer the last.
+var ErrOneQuestion = errors.New("ask one question at a time")
+
 // questions are what a statement may do.
 var questions = []sqlite.AuthorizerActionCode{sqlite.AuthRead, sqlite.AuthSelect, sqlite.AuthFunction, sqlite.AuthRecursive}
 
@@ -80,6 +84,9 @@ func mayAsk(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sqlite.
 
 // Query runs a question and gives its columns, then each row, to the callers.
 func (t *Tables) Query(ctx context.Context, text string, head func(columns []string) error, each func(row []any) error) error {
+	if questionsIn(text) != 1 {
+		return ErrOneQuestion
+	}
 	rows, err := t.conn.QueryContext(ctx, text)
 	if err != nil {
 		return sqlError(err)
@@ -106,6 +113,42 @@ func (t *Tables) Query(ctx context.Context, text string, head func(columns []str
 		}
 	}
 	return sqlError(rows.Err())
+}
+
+// questionsIn counts the statements of a text that say something.
+func questionsIn(text string) (n int) {
+	for begun := false; len(text) > 0; {
+		skip, says := 1, true
+		switch c := text[0]; {
+		case strings.HasPrefix(text, "--"):
+			skip, says = until(text, "\n", 2), false
+		case strings.HasPrefix(text, "/*"):
+			skip, says = until(text, "*/", 2), false
+		case c == '[':
+			skip = until(text, "]", 1)
+		case c == '\'', c == '"', c == '`': // doubled inside, it is two texts side by side
+			skip = until(text, text[:1], 1)
+		case c == ';':
+			begun, says = false, false
+		case strings.ContainsRune(" \t\r\n\f", rune(c)):
+			says = false
+		}
+		if says && !begun {
+			begun = true
+			n++
+		}
+		text = text[skip:]
+	}
+	return n
+}
+
+// until is how long a piece of a text is up to and with its end, which is
+// looked for after its beginning.
+func until(text, end string, begin int) int {
+	if i := strings.Index(text[begin:], end); i >= 0 {
+		return begin + i + len(end)
+	}
+	return len(text)
 }
 
 // sqlError says what SQLite said, and what may be asked when it was more than

@@ -245,8 +245,12 @@ func TestADamagedCheckpointIsNotSignedOver(t *testing.T) {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(t.Context(), h.log, h.options()); !errors.Is(err, es.ErrCorrupt) {
+		_, err := Open(t.Context(), h.log, h.options())
+		if !errors.Is(err, es.ErrCorrupt) {
 			t.Fatalf("byte %d: %v", i, err)
+		}
+		if other := (*ledger.Rewritten)(nil); errors.As(err, &other) { // the log is what it was
+			t.Fatalf("byte %d is taken for another history: %v", i, err)
 		}
 	}
 	for _, b := range [][]byte{nil, c.Note[:text], []byte("\n\n"), c.Note[text:]} {

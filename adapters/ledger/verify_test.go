@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/transparency-dev/formats/log"
+	formats "github.com/transparency-dev/formats/note"
+	sumdb "golang.org/x/mod/sumdb/note"
+
 	"github.com/emet-node/emet/adapters/ledger/verify"
 	"github.com/emet-node/emet/domain/es"
 	"github.com/emet-node/emet/domain/identity"
@@ -406,4 +410,74 @@ func TestTheFileIsJSON(t *testing.T) {
 	if err != nil || string(data) != `{"a":1}` || m["format"] != verify.Format || len(m) != 5 || len(event) != 5 {
 		t.Errorf("%v %v", m, err)
 	}
+}
+
+// A cosignature is read and checked by the tools of transparency logs.
+func TestOthersReadOurCosignatures(t *testing.T) {
+	t.Parallel()
+	key := verify.Key{Name: ledger.Origin(alice, [16]byte{1}), Public: logKey.Public().(ed25519.PublicKey)}
+	note, at, line := cosignedNote(t, key)
+	vkey, err := sumdb.NewEd25519VerifierKey(key.Name, key.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := formats.NewVerifierForCosignatureV1(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := sumdb.Open(append(slices.Clone(note), line...), sumdb.VerifierList(theirs))
+	if err != nil || len(opened.Sigs) != 1 {
+		t.Fatalf("%+v, %v", opened, err)
+	}
+	if when, err := formats.CoSigV1Timestamp(opened.Sigs[0]); err != nil || !when.Equal(at) {
+		t.Errorf("they say %v, %v; want %v", when, err, at)
+	}
+	body, _, _, err := log.ParseCheckpoint(append(slices.Clone(note), line...), key.Name, ourSigner(t, key.Name))
+	if err != nil || body.Size != 7 {
+		t.Errorf("%+v, %v", body, err)
+	}
+}
+
+func ourSigner(t testing.TB, name string) *signer {
+	t.Helper()
+	s, err := newSigner(name, logKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// cosignedNote is a checkpoint over 7 events that its own key cosigned.
+func cosignedNote(t testing.TB, key verify.Key) (note []byte, at time.Time, line string) {
+	t.Helper()
+	c, err := ourSigner(t, key.Name).checkpoint(7, es.Hash{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := verify.NoteText(c.Note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = time.Unix(1_795_000_000, 0).UTC()
+	return c.Note, at, verify.CosignatureLine(key, at, ed25519.Sign(logKey, verify.CosignedText(at, text)))
+}
+
+// Whatever another node sends as a cosignature, it is one over the same
+// checkpoint, at the moment that it names, or it is refused.
+func FuzzCosigned(f *testing.F) {
+	key := verify.Key{Name: ledger.Origin(alice, [16]byte{1}), Public: logKey.Public().(ed25519.PublicKey)}
+	note, at, line := cosignedNote(f, key)
+	f.Add(line)
+	f.Add(line + line)
+	f.Add("— " + key.Name + " AAAAAAAAAAA=\n")
+	f.Add("\n")
+	f.Fuzz(func(t *testing.T, line string) {
+		got, err := verify.Cosigned(append(slices.Clone(note), line...), key)
+		switch {
+		case err != nil && !refused(err):
+			t.Error(err)
+		case err == nil && !got.Equal(at):
+			t.Errorf("%q is taken, for %v", line, got)
+		}
+	})
 }

@@ -78,7 +78,11 @@ func (b *Book) load(now time.Time) {
 		return
 	}
 	defer f.Close() //nolint:errcheck // nothing is written
-	dec := json.NewDecoder(bufio.NewReader(f))
+	b.read(f, now)
+}
+
+func (b *Book) read(from io.Reader, now time.Time) {
+	dec := json.NewDecoder(bufio.NewReader(from))
 	for {
 		var l line
 		if dec.Decode(&l) != nil {

@@ -19,8 +19,8 @@ func newEvidenceCompare() *cobra.Command {
 lists, in the order of time, what they tell differently and what only one of
 them tells. It compares what is said; emet evidence verify says what is proved.
 
-The exit code is 0 when they tell the same, 6 when they contradict each other,
-and 7 when only one of them tells something.`,
+The exit code is 0 when they tell the same, 6 when they contradict each other or are
+not two whole dossiers of one deal, and 7 when only one of them tells something.`,
 		Example: "  emet evidence compare mine.dossier theirs.dossier",
 		RunE:    runEvidenceCompare,
 	}

@@ -86,6 +86,8 @@ func runEvidenceCreate(cmd *cobra.Command, args []string, r *node.Reading, l *le
 	switch {
 	case errors.Is(err, dossier.ErrNoAgreement):
 		return codedError{err, exitNotFound}
+	case errors.Is(err, dossier.ErrBothSides), errors.Is(err, dossier.ErrRedaction):
+		return usageError{err}
 	case err != nil:
 		return err
 	}

@@ -95,7 +95,7 @@ func ask(cmd *cobra.Command, t *projections.Tables, question string) error {
 		return nil
 	})
 	switch {
-	case errors.Is(err, projections.ErrOnlyReads):
+	case errors.Is(err, projections.ErrOnlyReads), errors.Is(err, projections.ErrOneQuestion):
 		return usageError{err}
 	case err != nil:
 		return usageError{fmt.Errorf("%w; emet sql --tables shows what there is", err)}

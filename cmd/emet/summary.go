@@ -74,6 +74,9 @@ func summary(f control.Fact) string {
 	var out []string
 	for _, t := range telling {
 		text := plain(data[t.member])
+		if t.member == "hash" && !strings.HasPrefix(f.Type, "tx.") { // of a key or a block
+			continue
+		}
 		if text == "" || text == "{}" || strings.Contains(f.Stream, text) && strings.HasSuffix(t.member, "Id") {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ import (
 	"github.com/emet-node/emet/domain/payment/order"
 	"github.com/emet-node/emet/domain/payment/payment"
 	"github.com/emet-node/emet/domain/payment/tx"
+	"github.com/emet-node/emet/tests/built"
 )
 
 // balances are what both hold of the token before a deal.
@@ -353,6 +355,9 @@ func (w *world) verified(t *testing.T) {
 		r, err := segment.Verify(filepath.Join(p.dir, "store"))
 		if err != nil || len(r.Damage) > 0 {
 			t.Errorf("%s: %v %v", p.name, err, r.Damage)
+		}
+		if out, err := exec.CommandContext(t.Context(), built.Faulty.Path(), "replay", "-d", p.dir).CombinedOutput(); err != nil {
+			t.Errorf("%s: the views are not the fold of the log, or a decision is another one: %v\n%s", p.name, err, out)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ func newMarket(t *testing.T, providers int, env ...string) *market {
 		"HOODI_GETH_ADDR=" + c.said["hoodi"], "EMET_PAYMENT_CYCLE=5s", "EMET_PROVIDER_ALLOW_LOOPBACK=true",
 		"EMET_ACTIVITY_ORPHAN_AFTER=1m", "EMET_ACTIVITY_PROVIDER_LOST=2m", "EMET_STORE_SEGMENT_MIB=1",
 	}, env...)
+	t.Cleanup(func() { m.replayed(t, env) }) // when all nodes have ended
 	up := func(name string, args ...string) *process {
 		return begin(t, append([]string{"EMET_NET_LISTEN=" + loopback(built.Port(t))}, env...), append([]string{
 			"up", "--export", "--name", name, "-d", filepath.Join(m.dir, name), "--listen", fmt.Sprintf("http://127.0.0.1:%d", built.Port(t)),
@@ -46,6 +48,24 @@ func newMarket(t *testing.T, providers int, env ...string) *market {
 		m.providers = append(m.providers, up(fmt.Sprintf("provider-%d", i), "--end-units", "--bootstrap", m.requestor.said["EMET_BOOTSTRAP"]))
 	}
 	return m
+}
+
+// replayed checks at the end that the views of every node are the fold of its
+// log, and that every decision in it is made again.
+func (m *market) replayed(t *testing.T, env []string) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(m.dir, "*", "store"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, store := range dirs {
+		dir := filepath.Dir(store)
+		cmd := exec.Command(built.Emet.Path(), "replay", "-d", dir) // the context of the test is over
+		cmd.Env = built.Env(env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", filepath.Base(dir), err, out)
+		}
+	}
 }
 
 // of finds the process of a node id.

@@ -152,6 +152,22 @@ func TestATransferThatWasLostIsProvedFromWhatIsKept(t *testing.T) {
 	}
 }
 
+// A log that is kept in the name of another identity of the same node proves no
+// deal: whoever makes the dossier is told.
+func TestALogOfAnotherIdentityIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(2) { // both sides
+		w := newWorld(seed, whole, cheats{})
+		if got := fmt.Sprint(w.build().Lacks); strings.Contains(got, "who made the deal") {
+			t.Errorf("seed %d: %s", seed, got)
+		}
+		w.log.owner = newParty("the default identity")
+		if got := fmt.Sprint(w.build().Lacks); !strings.Contains(got, "the word of "+string(w.own.id)+", who made the deal: this log is kept in the name of "+string(w.log.owner.id)) {
+			t.Errorf("seed %d: %s", seed, got)
+		}
+	}
+}
+
 // What is kept beside a log is, byte for byte, an entry of a dossier's payments.
 func TestAProofIsKeptAsADossierShowsIt(t *testing.T) {
 	t.Parallel()

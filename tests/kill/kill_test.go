@@ -17,7 +17,7 @@ import (
 	"github.com/emet-node/emet/adapters/ledger/verify"
 )
 
-const writers = 12
+const writers = 64
 
 // TestAKilledNodeKeepsWhatItAcknowledged lets clients append to a node that
 // dies all the time.

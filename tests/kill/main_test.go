@@ -4,8 +4,8 @@
 // acknowledged must be there, and what it left behind whole or refused.
 //
 // Each test prints its seed when it fails. KILL_SEED=<number> plays one again,
-// as far as the machine goes along; KILL_FOR=10m plays on with new seeds for so
-// long; KILL_KEEP=<dir> keeps data and logs there.
+// as far as the machine goes along; KILL_FOR=20m plays on with new seeds for so
+// long, which is more than 500 kills; KILL_KEEP=<dir> keeps data and logs there.
 package kill
 
 import (

@@ -118,11 +118,14 @@ func (b *builder) follow(ctx context.Context, r es.Recorded) ([]es.Stream, error
 		if s.Terms == nil {
 			return nil, nil
 		}
-		own, mine := es.StreamOf("offer", s.Terms.OfferID), s.Terms.Requestor
+		own, mine, other := es.StreamOf("offer", s.Terms.OfferID), s.Terms.Provider, s.Terms.Requestor
 		if side == "R" {
-			own, mine = es.StreamOf("demand", s.Terms.DemandID), s.Terms.Provider
+			own, mine, other = es.StreamOf("demand", s.Terms.DemandID), s.Terms.Requestor, s.Terms.Provider
 		}
-		b.other = mine
+		b.other = other
+		if owner, ok := ownerOf(b.under.Origin); ok && owner != mine {
+			b.lack("the word of %s, who made the deal: this log is kept in the name of %s, the default identity, and a verifier will say that it is no party", mine, owner)
+		}
 		work, err := b.work(ctx)
 		return append([]es.Stream{es.StreamOf("negotiation", s.Terms.NegotiationID), own}, work...), err
 	case "bill.paid":

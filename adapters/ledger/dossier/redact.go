@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,6 +33,9 @@ const (
 	hideMeta = true
 )
 
+// ErrRedaction says that a name is none of [Redactions].
+var ErrRedaction = errors.New("can be withheld")
+
 func redactions(names []string) ([]Redaction, error) {
 	var out []Redaction
 	for _, n := range names {
@@ -41,7 +45,7 @@ func redactions(names []string) ([]Redaction, error) {
 			for i, r := range Redactions {
 				all[i] = r.Name
 			}
-			return nil, fmt.Errorf("nothing called %q can be withheld; choose of %s", n, strings.Join(all, ", "))
+			return nil, fmt.Errorf("nothing called %q %w; choose of %s", n, ErrRedaction, strings.Join(all, ", "))
 		}
 		out = append(out, Redactions[i])
 	}

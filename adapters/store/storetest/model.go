@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,7 +18,7 @@ func (s *suite) model(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		m := &machine{suite: s, t: t, store: s.open(t), heads: make(map[es.Stream]es.Revision), known: make(map[string]es.Stream)}
 		actions := map[string]func(*rapid.T){
-			"append": m.append, "repeat": m.repeat, "several": m.several, "": m.compare,
+			"append": m.append, "repeat": m.repeat, "part": m.part, "mixed": m.mixed, "several": m.several, "": m.compare,
 		}
 		if s.reopen != nil {
 			actions["reopen"] = m.restart
@@ -109,6 +110,47 @@ func (m *machine) repeat(r *rapid.T) {
 	got, err := m.store.Append(m.t.Context(), nil, d.writes...)
 	if err != nil || got.First != d.receipt.First || got.Last != d.receipt.Last || !got.Recorded.Equal(d.receipt.Recorded) {
 		r.Fatalf("repetition: %+v, %v; want %+v", got, err, d.receipt)
+	}
+}
+
+// slice is a part of an append that was done, without anything expected of its
+// stream; i says where the part begins.
+func (m *machine) slice(r *rapid.T) (d done, i int, w es.Write) {
+	d = rapid.SampledFrom(m.done).Draw(r, "of")
+	w = d.writes[0] // which begins at the first position
+	i = rapid.IntRange(0, len(w.Events)-1).Draw(r, "from")
+	j := rapid.IntRange(i+1, len(w.Events)).Draw(r, "to")
+	return d, i, es.Write{Stream: w.Stream, Expected: es.Any, Events: slices.Clone(w.Events[i:j])}
+}
+
+// part repeats a part of an append: it is found where it is.
+func (m *machine) part(r *rapid.T) {
+	if len(m.done) == 0 {
+		return
+	}
+	d, i, w := m.slice(r)
+	got, err := m.store.Append(m.t.Context(), nil, w)
+	if want := d.receipt.First + es.Position(i); err != nil || got.First != want || got.Last != want+es.Position(len(w.Events)-1) {
+		r.Fatalf("repetition of a part: %+v, %v; want %d and %d more", got, err, want, len(w.Events)-1)
+	}
+}
+
+// mixed appends something new together with what is there: that is refused
+// and leaves nothing.
+func (m *machine) mixed(r *rapid.T) {
+	if len(m.done) == 0 {
+		return
+	}
+	_, _, w := m.slice(r)
+	fresh := event(fmt.Sprintf("%d.%s.fresh", len(m.log), w.Stream))
+	if rapid.Bool().Draw(r, "first") {
+		w.Events = append([]es.NewEvent{fresh}, w.Events...)
+	} else {
+		w.Events = append(w.Events, fresh)
+	}
+	w.Expected = rapid.SampledFrom([]es.Revision{es.Any, es.StreamExists, m.head(w.Stream)}).Draw(r, "expected")
+	if got, err := m.store.Append(m.t.Context(), nil, w); !errors.Is(err, es.ErrConflict) {
+		r.Fatalf("something new with something old: %+v, %v", got, err)
 	}
 }
 
