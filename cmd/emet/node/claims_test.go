@@ -67,15 +67,17 @@ func TestATransferIsUsedUpByAllIdentities(t *testing.T) {
 	}
 }
 
-// Payees of one payment do not wait for each other's proofs.
+// Payees of one payment do not wait for each other's proofs, and a proof that is
+// signed anew does not wait for the delivery of the old one, which waits for it.
 func TestAPayeeThatIsAwayHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	queue := func(payee identity.NodeID) string {
-		r := es.Recorded{Data: payment.DeliveryRequested{PayeeID: payee, PaymentID: "p"}}
+	queue := func(intent any) string {
+		r := es.Recorded{Data: intent}
 		r.Stream = es.StreamOf(payment.Category, payment.SentID("p"))
 		return queueOf(r)
 	}
-	if queue("0x1") == queue("0x2") {
-		t.Error(queue("0x1"), queue("0x2"))
+	one, two := queue(payment.DeliveryRequested{PayeeID: "0x1", PaymentID: "p"}), queue(payment.DeliveryRequested{PayeeID: "0x2", PaymentID: "p"})
+	if signing := queue(payment.SigningRequested{PayeeID: "0x1", PaymentID: "p"}); one == two || one == signing {
+		t.Error(one, two, signing)
 	}
 }
