@@ -144,13 +144,35 @@ func (c Client) Attach(ctx context.Context, a unit.Attachment) (unit.Conn, error
 		if errors.Is(err, unit.ErrToken) {
 			return nil, unit.ErrToken
 		}
-		if alone(a.Dir) {
+		if alone(a.Dir) || errors.Is(err, unit.ErrLost) && soonAlone(ctx, a.Dir) {
 			return nil, gone(a.ActivityID, a.Dir, a.After)
 		}
 		return nil, fmt.Errorf("attach to %s: %w", a.ActivityID, err)
 	}
 	return conn, nil
 }
+
+// soonAlone waits for the end of a supervisor that hung up: one that was killed takes
+// calls until the system has closed its files, and one that got another call does
+// not end.
+func soonAlone(ctx context.Context, dir string) bool {
+	for range goingTries {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(goingPause):
+		}
+		if alone(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	goingPause = 10 * time.Millisecond
+	goingTries = 100
+)
 
 // dial reaches the socket. A supervisor that holds its lock but does not
 // listen is just starting or going; it is waited for.
@@ -166,7 +188,7 @@ func dial(ctx context.Context, a unit.Attachment) (net.Conn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("attach to %s: %w", a.ActivityID, errors.Join(context.Cause(ctx), err))
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(goingPause):
 		}
 	}
 }
