@@ -14,6 +14,7 @@ type Tx struct {
 	kept  *statements
 	ready map[string]*sql.Stmt // of this transaction
 	found map[string][2]string // whose money it is
+	over  bool                 // it is committed
 }
 
 // get finds a row by its key, nil = there is none.
@@ -256,12 +257,16 @@ func (t *Tx) commit() error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	return t.tx.Commit()
+	err := t.tx.Commit()
+	t.over = err == nil
+	return err
 }
 
-// rollback undoes what was written, unless it was committed.
+// rollback undoes what was written, unless it was committed. SQLite may have
+// done so by itself, as on a full disk; then the rows in memory are left.
 func (t *Tx) rollback() {
-	if t.tx.Rollback() == nil {
+	if !t.over {
+		_ = t.tx.Rollback() // see above
 		t.rows.reset()
 	}
 }

@@ -48,7 +48,7 @@ func (s *Sagas) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Sagas) run(ctx context.Context, p es.Process) (err error) {
+func (s *Sagas) run(ctx context.Context, p es.Process) error {
 	name := "saga/" + p.Name()
 	from, err := s.Checkpoints.Checkpoint(ctx, name)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Sagas) run(ctx context.Context, p es.Process) (err error) {
 	written, saved, done := time.Now(), from, from
 	defer func() {
 		if done > saved {
-			err = errors.Join(err, s.Checkpoints.SetCheckpoint(context.WithoutCancel(ctx), name, done))
+			s.save(context.WithoutCancel(ctx), name, done)
 		}
 	}()
 	for {
@@ -74,12 +74,21 @@ func (s *Sagas) run(ctx context.Context, p es.Process) (err error) {
 			done = max(done, m.Event.Position+1)
 		}
 		if done > saved && time.Since(written) > checkpointEvery {
-			if err := s.Checkpoints.SetCheckpoint(ctx, name, done); err != nil {
-				return err
+			if written = time.Now(); s.save(ctx, name, done) {
+				saved = done
 			}
-			written, saved = time.Now(), done
 		}
 	}
+}
+
+// save writes a checkpoint. A disk that is full is no reason to stop: what is
+// heard again changes nothing.
+func (s *Sagas) save(ctx context.Context, name string, done es.Position) bool {
+	err := s.Checkpoints.SetCheckpoint(ctx, name, done)
+	if err != nil {
+		s.Logger.Warn("how far a saga heard was not saved; it hears the same again after a restart", "saga", name, "error", err)
+	}
+	return err == nil
 }
 
 func (s *Sagas) hear(ctx context.Context, p es.Process, e es.Event, act bool) error {

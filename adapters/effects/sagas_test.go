@@ -31,9 +31,10 @@ func (b *broken) Handle(ctx context.Context, id string, cmd any, m es.Meta) erro
 
 // marks keeps checkpoints in mind.
 type marks struct {
-	mu sync.Mutex
-	at map[string]es.Position
-	n  int
+	mu   sync.Mutex
+	at   map[string]es.Position
+	n    int
+	full bool // the disk
 }
 
 func (m *marks) Checkpoint(_ context.Context, name string) (es.Position, error) {
@@ -45,11 +46,13 @@ func (m *marks) Checkpoint(_ context.Context, name string) (es.Position, error) 
 func (m *marks) SetCheckpoint(_ context.Context, name string, p es.Position) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.n++; m.full {
+		return errors.New("no space left on device")
+	}
 	if m.at == nil {
 		m.at = map[string]es.Position{}
 	}
 	m.at[name] = p
-	m.n++
 	return nil
 }
 
@@ -165,5 +168,31 @@ func TestCheckpointsAreNotWrittenForEveryFact(t *testing.T) {
 		if m.n > 5 {
 			t.Errorf("%d checkpoints in two seconds", m.n)
 		}
+	})
+}
+
+// A disk without space for a checkpoint does not stop a saga: it goes on to
+// do what ends obligations, and saves again when there is space.
+func TestAFullDiskDoesNotStopASaga(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		m := &marks{full: true}
+		w.ask("a", "1")
+		stop := w.sagas(m, w.router())
+		time.Sleep(10 * time.Second)
+		w.ask("a", "2")
+		time.Sleep(10 * time.Second)
+		w.want("a", "{Name:1}", "{Name:1 Text:}", "{Name:2}", "{Name:2 Text:}")
+		if got, _ := m.Checkpoint(t.Context(), "saga/finisher"); got != 0 || m.n == 0 {
+			t.Errorf("saved %d after %d tries", got, m.n)
+		}
+		m.mu.Lock()
+		m.full = false
+		m.mu.Unlock()
+		w.ask("a", "3")
+		time.Sleep(10 * time.Second)
+		if got, _ := m.Checkpoint(t.Context(), "saga/finisher"); got == 0 {
+			t.Error("it is not saved when there is space again")
+		}
+		stop()
 	})
 }

@@ -15,10 +15,7 @@ func (s *Store) makeRoom(size int64) error {
 	room := segment.size - frameHead
 	if s.off+size <= room {
 		if s.off-headerBytes > segment.size/2 || s.tight.Load() {
-			s.filler.begin(min(2*segment.size, s.options.SegmentBytes))
-			if s.filler.failed != nil || s.filler.ready != nil {
-				s.tighten(s.filler.failed)
-			}
+			s.prepare()
 		}
 		return nil
 	}
@@ -27,6 +24,15 @@ func (s *Store) makeRoom(size int64) error {
 		return err
 	}
 	return s.roll(segment, size)
+}
+
+// prepare makes the next segment in the background, if it is not there, and
+// notes how the last attempt ended.
+func (s *Store) prepare() {
+	s.filler.begin(min(2*s.index.last().size, s.options.SegmentBytes))
+	if s.filler.failed != nil || s.filler.ready != nil {
+		s.tighten(s.filler.failed)
+	}
 }
 
 // tighten notes whether there is space for the next segment.

@@ -102,6 +102,7 @@ func (s *Store) Append(ctx context.Context, checks []es.Check, writes ...es.Writ
 		return es.Receipt{}, err
 	}
 	if s.tight.Load() && s.opens(writes) {
+		s.queue.notify() // there may be space by now
 		return es.Receipt{}, fmt.Errorf("%w for what opens obligations: there is no space for the next segment of the log; free some", es.ErrDegraded)
 	}
 	r := newRequest(checks, writes)

@@ -77,6 +77,9 @@ func (s *Store) yield(answered int) {
 // rest waits for an append, and notes in the file that all before it is durable
 // when there is none for a while.
 func (s *Store) rest(timer *time.Timer) {
+	if s.tight.Load() {
+		s.prepare()
+	}
 	timer.Reset(s.options.Idle)
 	select {
 	case <-s.queue.wake:

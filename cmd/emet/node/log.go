@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/emet-node/emet/adapters/blobs"
 	"github.com/emet-node/emet/adapters/bus"
@@ -161,4 +162,26 @@ func randomHex(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
+}
+
+// followed keeps a view at the end of its log. One that stops, because the disk
+// is full for instance, tells so whoever asks it, and goes on when it can again.
+func (n *Node) followed(ctx context.Context, v *projections.DB) {
+	wait, at := time.Second, v.Position()
+	for {
+		err := v.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if now := v.Position(); now > at {
+			wait, at = time.Second, now
+		}
+		n.log.Error("a view stopped and is tried again", "in", wait, "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Minute)
+	}
 }

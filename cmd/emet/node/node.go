@@ -115,7 +115,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n.Aggregates = newAggregates(n.Log)
 	n.Watch = ledger.NewWatch(n.Log, n.log)
 	for _, v := range n.Views() {
-		go v.Run(ctx) //nolint:errcheck // queries tell of a view that stopped
+		go n.followed(ctx, v)
 	}
 	n.people = &people{l: n.Ledger, agg: n.Aggregates}
 	if n.ids, err = n.people.settle(ctx, o.Identities); err != nil {
