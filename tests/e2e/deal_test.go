@@ -88,25 +88,33 @@ func try(t *testing.T, c *client.Client, w wish) (*deal, error) {
 			switch p := e.Proposal; {
 			case p == nil || slices.Contains(w.not, p.Issuer):
 			case p.State == "Initial":
-				_, err := c.Counter(ctx, demand, p.ID, chosen)
-				for range 5 { // one that could not be delivered in time may be made again
-					if client.StatusOf(err) != http.StatusInternalServerError {
-						break
-					}
-					_, err = c.Counter(ctx, demand, p.ID, chosen)
-				}
+				_ = delivered(func() error {
+					_, err := c.Counter(ctx, demand, p.ID, chosen)
+					return err
+				})
 			case p.State == "Draft":
 				d.provider = p.Issuer
 				if d.agreement, err = c.CreateAgreement(ctx, p.ID, time.Now().Add(time.Hour)); err != nil {
 					return nil, err
 				}
-				if err := c.Confirm(ctx, d.agreement, d.session); err != nil {
+				if err := delivered(func() error { return c.Confirm(ctx, d.agreement, d.session) }); err != nil {
 					return nil, err
 				}
 				return d, c.WaitApproval(ctx, d.agreement, least)
 			}
 		}
 	}
+}
+
+// delivered asks some times for what only the other side can decide: on a busy
+// machine it may not be reached in time.
+func delivered(ask func() error) (err error) {
+	for range 6 {
+		if err = ask(); client.StatusOf(err) != http.StatusInternalServerError {
+			return err
+		}
+	}
+	return err
 }
 
 // create makes an activity.
