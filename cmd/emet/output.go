@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -135,6 +136,14 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// numbered says how many there are: one of them, or some.
+func numbered(n int, one, some string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + some
 }
 
 // short abbreviates an id for a table cell.
