@@ -237,7 +237,7 @@ JSON-RPC method emet_fund gives an address coins and tokens.`,
 			dir, _ := cmd.Flags().GetString("datadir")
 			for _, n := range networks {
 				if _, ok := onchain.Network(n); !ok {
-					return usageError{fmt.Errorf("--network %s is not known", n)}
+					return usageError{unknownNetwork(n)}
 				}
 			}
 			return dev.Serve(cmd.Context(), dev.Config{Listen: listen, Dir: dir, Networks: networks}, func(urls map[string]string) {
