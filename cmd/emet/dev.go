@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -240,7 +241,7 @@ JSON-RPC method emet_fund gives an address coins and tokens.`,
 					return usageError{unknownNetwork(n)}
 				}
 			}
-			return dev.Serve(cmd.Context(), dev.Config{Listen: listen, Dir: dir, Networks: networks}, func(urls map[string]string) {
+			err := dev.Serve(cmd.Context(), dev.Config{Listen: listen, Dir: dir, Networks: networks}, func(urls map[string]string) {
 				for _, p := range onchain.Networks() {
 					if url, ok := urls[p.Network]; ok {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", p.Network, url)
@@ -248,6 +249,10 @@ JSON-RPC method emet_fund gives an address coins and tokens.`,
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "READY")
 			})
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("%w; another chain may run here, choose another address with --listen", err)
+			}
+			return err
 		},
 	}
 	cmd.Flags().String("listen", "127.0.0.1:8545", "host:port, port 0 = any free one")
