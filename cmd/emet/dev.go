@@ -200,6 +200,11 @@ var devPreset = agent.Preset{
 // prepare funds the requestor and waits until every provider has its offer on
 // the market.
 func (d *devNet) prepare(ctx context.Context, chains *dev.Chains, providers int) error {
+	for i := range providers + 1 {
+		if _, err := d.node.Secrets.Keys.Info(d.node.Identity(i)); err != nil {
+			return fmt.Errorf("%w; put the folder secrets of the data directory back from a backup, or name another directory with -d", err)
+		}
+	}
 	if err := d.node.Serving(ctx); err != nil {
 		return err
 	}

@@ -190,6 +190,19 @@ func TestTheNetworkOfARunIsKept(t *testing.T) {
 	}
 }
 
+// A network whose secrets are gone does not pretend to work.
+func TestANetworkWithoutItsSecrets(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "kept")
+	emet(t, nil, "run", "-d", dir, "--", built.Guest.Path(), "args").says(t, 0)
+	if err := os.RemoveAll(filepath.Join(dir, "secrets")); err != nil {
+		t.Fatal(err)
+	}
+	emet(t, nil, "dev", "--port", "0", "-d", dir).says(t, 1, `app-key "dev" exists`, "from a backup", "emet app-key drop dev")
+	emet(t, nil, "app-key", "drop", "dev", "-d", dir).says(t, 0)
+	emet(t, nil, "dev", "--port", "0", "-d", dir).says(t, 1, "there is no key of this identity", "from a backup", "-d")
+}
+
 // interrupted starts a program, waits until it has said something, interrupts
 // it as Ctrl-C does, and checks that nothing of it is left.
 func interrupted(t *testing.T, env []string, word string, args ...string) {
