@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -394,7 +395,10 @@ func statusOf(d rent.Deal) string {
 func counter(d rent.Deal, name string) string {
 	for i, c := range d.Counters {
 		if c == name && i < len(d.Usage) {
-			return short(d.Usage[i], 6)
+			if v, err := strconv.ParseFloat(d.Usage[i], 64); err == nil {
+				return strconv.FormatFloat(v, 'f', 2, 64)
+			}
+			return d.Usage[i]
 		}
 	}
 	return ""

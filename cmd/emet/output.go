@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -146,10 +147,13 @@ func numbered(n int, one, some string) string {
 	return strconv.Itoa(n) + " " + some
 }
 
-// short abbreviates an id for a table cell.
-func short(id string, n int) string {
-	if len(id) <= n {
-		return id
+// short abbreviates an id, or words, for a table cell.
+func short(text string, n int) string {
+	if len(text) <= n {
+		return text
 	}
-	return id[:n] + "…"
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
 }

@@ -280,6 +280,9 @@ func tokenOf(network string) string {
 	return "tglm"
 }
 
+// closingTime is how long a run that is done waits for the bill and its payment.
+const closingTime = 30 * time.Second
+
 // on rents machines until one of them did the job.
 func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outcome, error) {
 	for {
@@ -296,7 +299,7 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 			j.leave(ctx, pool, m)
 			return nil, err
 		}
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTime)
 		defer cancel()
 		if err := m.Close(closing); err != nil {
 			return nil, err
@@ -305,7 +308,10 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 		if err == nil && j.local { // there is nothing to gather payments with
 			err = pool.SettleNow(closing)
 		}
-		if err := errors.Join(err, pool.AwaitSettled(closing)); err != nil {
+		switch err := errors.Join(err, pool.AwaitSettled(closing)); {
+		case errors.Is(err, context.DeadlineExceeded):
+			fmt.Fprintf(j.progress, "The invoice is not settled after %s; the node goes on with it.\n", closingTime)
+		case err != nil:
 			fmt.Fprintf(j.progress, "The invoice is not settled yet: %v\n", err)
 		}
 		deals := pool.Deals()
