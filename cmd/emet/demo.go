@@ -334,10 +334,8 @@ func (d *demo) news(n rent.News) {
 func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error {
 	l := listing{header: []string{"Provider", "Tiles", "Agreement", "Activity", "Seconds", "CPU s", "Invoice", "GLM", "Transaction", "Status"}}
 	for _, deal := range deals {
-		l.rows = append(l.rows, []string{
-			deal.Name, fmt.Sprint(d.byDeal[deal.Agreement]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
-			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), statusOf(deal),
-		})
+		l.add(deal, deal.Name, fmt.Sprint(d.byDeal[deal.Agreement]), cut(deal.Agreement, 10), cut(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
+			counter(deal, "golem.usage.cpu_sec"), cut(deal.Invoice, 8), deal.Amount, cut(deal.Tx, 12), statusOf(deal))
 	}
 	fmt.Fprintln(w)
 	if err := l.printTable(w); err != nil {

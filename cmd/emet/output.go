@@ -20,14 +20,29 @@ import (
 // same rows as values for programs.
 type listing struct {
 	header []string
-	rows   [][]string
+	rows   [][]entry
 	values []any
 	empty  string // said to people when there is nothing
 }
 
-// add appends a row and its value.
-func (l *listing) add(value any, cells ...string) {
-	l.rows = append(l.rows, cells)
+// entry is one cell of a row: whole for programs, and as a table shows it.
+type entry struct{ text, shown string }
+
+// cut is an entry of which a table shows only the beginning.
+func cut(text string, n int) entry { return entry{text, short(text, n)} }
+
+// add appends a row and its value. Each cell is a string or an [entry].
+func (l *listing) add(value any, cells ...any) {
+	row := make([]entry, len(cells))
+	for i, c := range cells {
+		e, ok := c.(entry)
+		if !ok {
+			text := fmt.Sprint(c)
+			e = entry{text, text}
+		}
+		row[i] = e
+	}
+	l.rows = append(l.rows, row)
 	l.values = append(l.values, value)
 }
 
@@ -69,7 +84,17 @@ func (l *listing) printCSV(w io.Writer) error {
 	if err := c.Write(l.header); err != nil {
 		return err
 	}
-	return c.WriteAll(l.rows)
+	for _, r := range l.rows {
+		line := make([]string, len(r))
+		for i, c := range r {
+			line[i] = c.text
+		}
+		if err := c.Write(line); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
 }
 
 func (l *listing) printTable(w io.Writer) error {
@@ -87,7 +112,7 @@ func (l *listing) printTable(w io.Writer) error {
 	for _, r := range l.rows {
 		row := make(table.Row, len(r))
 		for i, c := range r {
-			row[i] = printable(c)
+			row[i] = printable(c.shown)
 		}
 		t.AppendRow(row)
 	}
