@@ -366,10 +366,26 @@ func (c *Client) Exec(ctx context.Context, activity string, script []any) (batch
 type Result struct {
 	Index    int     `json:"index"`
 	Result   string  `json:"result"` // "Ok" or "Error"
-	Stdout   *string `json:"stdout"`
-	Stderr   *string `json:"stderr"`
+	Stdout   Output  `json:"stdout"`
+	Stderr   Output  `json:"stderr"`
 	Message  *string `json:"message"`
 	Finished bool    `json:"isBatchFinished"`
+}
+
+// Output is what a command wrote, nil when that was nothing or was not captured.
+type Output []byte
+
+// UnmarshalJSON takes text, or the list of numbers that stands for bytes.
+func (o *Output) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]byte)(o))
+	}
+	var s *string
+	err := json.Unmarshal(b, &s)
+	if *o = nil; s != nil {
+		*o = Output(*s)
+	}
+	return err
 }
 
 // Results waits up to timeout for the results of a batch, all from index 0.

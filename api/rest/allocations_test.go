@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,8 @@ func TestAChainThatDoesNotAnswerIsNamed(t *testing.T) {
 	if ct := got.header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Error(ct)
 	}
+	w.chain = fmt.Errorf("rpc: %w", &onchain.WrongChainError{Endpoint: "rpc.example", Want: 560048, Got: 17000})
+	w.want(w.as("alice", "POST", "/allocations", `{"totalAmount":"1"}`), 500, `nothing was allocated: endpoint rpc.example serves chain 17000, but chain 560048 is wanted`)
 	w.want(w.as("alice", "GET", "/allocations", ""), 200, "[]")
 }
 

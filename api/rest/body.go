@@ -2,10 +2,12 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -19,9 +21,34 @@ func readJSON(c echo.Context, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return badBody(c, "Json deserialize error: %v", err)
+		return badBody(c, "Json deserialize error: %v", plainly(err))
 	}
 	return nil
+}
+
+// plainly says what is wrong with a body without the names of Go types.
+func plainly(err error) error {
+	var t *json.UnmarshalTypeError
+	if !errors.As(err, &t) {
+		return err
+	}
+	want := "something else"
+	switch t.Type.Kind() {
+	case reflect.Struct, reflect.Map:
+		want = "an object"
+	case reflect.Slice, reflect.Array:
+		want = "an array"
+	case reflect.String:
+		want = "a string"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64:
+		want = "a number"
+	}
+	if t.Field == "" {
+		return fmt.Errorf("want %s, not %s", want, t.Value)
+	}
+	return fmt.Errorf("%s: want %s, not %s", t.Field, want, t.Value)
 }
 
 // readBody reads the bytes of a JSON body within its limits.
@@ -37,7 +64,7 @@ func readBody(c echo.Context) ([]byte, error) {
 		return nil, badBody(c, "Payload error: %v", err)
 	}
 	if err := checkJSON(b); err != nil {
-		return nil, badBody(c, "Json deserialize error: %v", err)
+		return nil, badBody(c, "Json deserialize error: %v", plainly(err))
 	}
 	return b, nil
 }
@@ -66,7 +93,7 @@ func readReason(c echo.Context) (string, error) {
 		Message *string `json:"message"`
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
-		return "", badBody(c, "Json deserialize error: %v", err)
+		return "", badBody(c, "Json deserialize error: %v", plainly(err))
 	}
 	if r == nil {
 		return "", nil

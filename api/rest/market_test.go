@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -279,6 +280,35 @@ func TestStatusesOfTheMarket(t *testing.T) {
 		got := w.call(c.status, "POST", agreements+"/"+g+"/"+c.act, c.body)
 		if c.act == "wait" && got.body != `{"message":"Cancelled"}` {
 			t.Errorf("wait says %s", got.body)
+		}
+	}
+}
+
+// What is no text of a subscription is refused in the words of JSON. What only
+// cannot be matched is taken, as clients expect, and the operator is told.
+func TestMalformedSubscriptions(t *testing.T) {
+	t.Parallel()
+	var told strings.Builder
+	w := newWorldOf(t, Config{Version: "0.17.6", Logger: slog.New(slog.NewTextHandler(&told, nil))})
+	for body, want := range map[string]string{
+		`[]`:                                `Json deserialize error: want an object, not array`,
+		`{"properties":{},"constraints":1}`: `Json deserialize error: constraints: want a string, not number`,
+		`{"properties":{}}`:                 "missing field `constraints`",
+		`{"constraints":"()"}`:              "missing field `properties`",
+		`{`:                                 `unexpected end of JSON input`,
+	} {
+		if a := w.call(400, "POST", "/market-api/v1/demands", body); !strings.Contains(a.body, want) {
+			t.Errorf("%s: %s, want %s", body, a.body, want)
+		}
+	}
+	w.call(201, "POST", "/market-api/v1/demands", `{"properties":{},"constraints":"()"}`)
+	if told.Len() > 0 {
+		t.Errorf("the operator was told %s", told.String())
+	}
+	w.call(201, "POST", "/market-api/v1/demands", `{"properties":{},"constraints":"(a=b"}`)
+	for _, word := range []string{"level=WARN", "nothing will match", "(a=b", "demand="} {
+		if !strings.Contains(told.String(), word) {
+			t.Errorf("%s does not say %s", told.String(), word)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (p *paymentAPI) CreateAllocation(c echo.Context) error {
 	}
 	var in newAllocation
 	if err := json.Unmarshal(body, &in); err != nil {
-		return badBody(c, "Json deserialize error: %v", err)
+		return badBody(c, "Json deserialize error: %v", plainly(err))
 	}
 	cmd, profile, err := p.allocationOf(c, in, body)
 	if err != nil {
@@ -210,7 +210,7 @@ func (p *paymentAPI) AmendAllocation(c echo.Context) error {
 	}
 	var in newAllocation
 	if err := json.Unmarshal(body, &in); err != nil {
-		return badBody(c, "Json deserialize error: %v", err)
+		return badBody(c, "Json deserialize error: %v", plainly(err))
 	}
 	ctx, id := c.Request().Context(), c.Param("allocationId")
 	leave, err := p.turns.take(ctx, id)

@@ -11,6 +11,7 @@ import (
 	"github.com/emet-node/emet/api/rest/dto"
 	"github.com/emet-node/emet/domain/identity"
 	"github.com/emet-node/emet/domain/payment/allocation"
+	"github.com/emet-node/emet/domain/payment/onchain"
 	"github.com/emet-node/emet/domain/payment/wallet"
 )
 
@@ -63,11 +64,16 @@ func (a problemAbout) internal(detail string, err error) error {
 	})
 }
 
-// unreachable says that the chain could not be asked.
+// unreachable says that the chain could not be asked, or that what answers
+// there is another one.
 func (a problemAbout) unreachable(network string, err error) error {
-	return a.internal(fmt.Sprintf("The chain of network %s could not be asked what %s holds, so nothing was allocated. "+
+	why := ""
+	if wrong := (*onchain.WrongChainError)(nil); errors.As(err, &wrong) {
+		why = ": " + wrong.Error()
+	}
+	return a.internal(fmt.Sprintf("The chain of network %s could not be asked what %s holds, so nothing was allocated%s. "+
 		"See that this node reaches an RPC endpoint of %s (%s_GETH_ADDR may list some), then try again.",
-		network, a.address, network, strings.ToUpper(network)), err)
+		network, a.address, why, network, strings.ToUpper(network)), err)
 }
 
 // notOurs says that an address is not the caller's.

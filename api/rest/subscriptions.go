@@ -37,6 +37,7 @@ func (m *marketAPI) SubscribeDemand(c echo.Context) error {
 	if _, err := m.Demands.Do(ctx, cmd.DemandID, cmd, metaOf(c, cmd.DemandID, "")); err != nil {
 		return err
 	}
+	m.warn("demand", cmd.DemandID, constraints)
 	return answer(c, http.StatusCreated, cmd.DemandID)
 }
 
@@ -61,7 +62,16 @@ func (m *marketAPI) SubscribeOffer(c echo.Context) error {
 	if _, err := m.Offers.Do(ctx, cmd.OfferID, cmd, metaOf(c, cmd.OfferID, "")); err != nil {
 		return err
 	}
+	m.warn("offer", cmd.OfferID, constraints)
 	return answer(c, http.StatusCreated, cmd.OfferID)
+}
+
+// warn tells the operator of constraints that nobody can read. They are taken, as
+// clients expect, and match nothing.
+func (m *marketAPI) warn(what, id, constraints string) {
+	if _, err := props.Parse(constraints); err != nil {
+		m.Logger.Warn("constraints cannot be read: nothing will match", what, id, "constraints", constraints, "error", err)
+	}
 }
 
 // begun finds what an earlier try of the same request published. The id cannot

@@ -64,6 +64,11 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*Deps)) *world {
 	t.Helper()
+	return newWorldOf(t, Config{Version: "0.17.6"}, change...)
+}
+
+func newWorldOf(t *testing.T, cfg Config, change ...func(*Deps)) *world {
+	t.Helper()
 	w := &world{t: t, log: newLog(t), book: offerbook.New(offerbook.Options{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	views, err := projections.OpenMarket(ctx, projections.Memory, w.log)
@@ -98,7 +103,7 @@ func newWorld(t *testing.T, change ...func(*Deps)) *world {
 	for _, f := range change {
 		f(&w.deps)
 	}
-	srv := httptest.NewServer(New(Config{Version: "0.17.6"}, w.deps))
+	srv := httptest.NewServer(New(cfg, w.deps))
 	w.url = srv.URL
 	var all sync.WaitGroup
 	all.Go(func() { _ = views.Run(ctx) })

@@ -61,7 +61,7 @@ func runActivityList(cmd *cobra.Command, _ []string, r *node.Reading) error {
 	}
 	l := listing{header: []string{"Activity", "Side", "State", "Agreement", "Usage", "Created", "Ended", "Reason"}, empty: "There are no such activities."}
 	for _, a := range rows {
-		l.add(showActivity(a), short(a.ID, 16), string(a.Side), string(a.State), short(a.AgreementID, 12), a.Usage, when(a.Recorded), when(a.Ended), short(a.Reason, 50))
+		l.add(showActivity(a), cut(a.ID, 16), string(a.Side), string(a.State), cut(a.AgreementID, 12), a.Usage, when(a.Recorded), when(a.Ended), cut(a.Reason, 50))
 	}
 	return l.print(cmd)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,7 @@ func newAgreementCommand() *cobra.Command {
 		Example: "  emet agreement list\n  emet agreement list --state Approved --json",
 		RunE:    reading(runAgreementList),
 	}
-	list.Flags().String("state", "", "Proposal, Pending, Cancelled, Rejected, Approved, Expired or Terminated")
+	list.Flags().String("state", "", strings.Join(agreementStates[:len(agreementStates)-1], ", ")+" or "+agreementStates[len(agreementStates)-1])
 	outputFlags(list)
 	show := &cobra.Command{
 		Use: "show <id>", Short: "Show an agreement with its terms, work and bills", Args: cobra.ExactArgs(1),
@@ -31,6 +33,9 @@ func newAgreementCommand() *cobra.Command {
 	jsonFlag(show)
 	return group("agreement", "Deals of this node", "  emet agreement list\n  emet agreement show 1a2b3c4d", list, show)
 }
+
+// agreementStates are the states as clients know them.
+var agreementStates = []string{"Proposal", "Pending", "Cancelled", "Rejected", "Approved", "Expired", "Terminated"}
 
 type agreementJSON struct {
 	ID         string     `json:"id"`
@@ -78,13 +83,20 @@ func showAgreement(r projections.AgreementRow) agreementJSON {
 
 func runAgreementList(cmd *cobra.Command, _ []string, r *node.Reading) error {
 	state, _ := cmd.Flags().GetString("state")
+	if state != "" {
+		i := slices.IndexFunc(agreementStates, func(s string) bool { return strings.EqualFold(s, state) })
+		if i < 0 {
+			return usageError{fmt.Errorf("--state %s: want one of %s", state, strings.Join(agreementStates, ", "))}
+		}
+		state = agreementStates[i]
+	}
 	rows, err := r.Market.Agreements(cmd.Context(), projections.AgreementFilter{State: state})
 	if err != nil {
 		return err
 	}
 	l := listing{header: []string{"Agreement", "Side", "State", "With", "Created", "Valid to", "Reason"}, empty: "There are no such agreements."}
 	for _, a := range rows {
-		l.add(showAgreement(a), short(a.ID, 16), string(a.Side), a.State, short(string(a.Peer), 12), when(a.Created), when(a.ValidTo), short(plain([]byte(a.Reason)), 50))
+		l.add(showAgreement(a), cut(a.ID, 16), string(a.Side), a.State, cut(string(a.Peer), 12), when(a.Created), when(a.ValidTo), cut(plain([]byte(a.Reason)), 50))
 	}
 	return l.print(cmd)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
@@ -123,6 +124,9 @@ func (c *Config) loadFile(path string) error {
 	err := f.Load(file.Provider(path), yaml.Parser())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("data directory %s: it is a file; name another with -d", filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)

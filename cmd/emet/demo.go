@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -333,10 +334,8 @@ func (d *demo) news(n rent.News) {
 func (d *demo) report(w io.Writer, deals []rent.Deal, took time.Duration) error {
 	l := listing{header: []string{"Provider", "Tiles", "Agreement", "Activity", "Seconds", "CPU s", "Invoice", "GLM", "Transaction", "Status"}}
 	for _, deal := range deals {
-		l.rows = append(l.rows, []string{
-			deal.Name, fmt.Sprint(d.byDeal[deal.Agreement]), short(deal.Agreement, 10), short(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
-			counter(deal, "golem.usage.cpu_sec"), short(deal.Invoice, 8), deal.Amount, short(deal.Tx, 12), statusOf(deal),
-		})
+		l.add(deal, deal.Name, fmt.Sprint(d.byDeal[deal.Agreement]), cut(deal.Agreement, 10), cut(deal.Activity, 10), counter(deal, "golem.usage.duration_sec"),
+			counter(deal, "golem.usage.cpu_sec"), cut(deal.Invoice, 8), deal.Amount, cut(deal.Tx, 12), statusOf(deal))
 	}
 	fmt.Fprintln(w)
 	if err := l.printTable(w); err != nil {
@@ -394,7 +393,10 @@ func statusOf(d rent.Deal) string {
 func counter(d rent.Deal, name string) string {
 	for i, c := range d.Counters {
 		if c == name && i < len(d.Usage) {
-			return short(d.Usage[i], 6)
+			if v, err := strconv.ParseFloat(d.Usage[i], 64); err == nil {
+				return strconv.FormatFloat(v, 'f', 2, 64)
+			}
+			return d.Usage[i]
 		}
 	}
 	return ""

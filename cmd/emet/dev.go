@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -199,6 +200,11 @@ var devPreset = agent.Preset{
 // prepare funds the requestor and waits until every provider has its offer on
 // the market.
 func (d *devNet) prepare(ctx context.Context, chains *dev.Chains, providers int) error {
+	for i := range providers + 1 {
+		if _, err := d.node.Secrets.Keys.Info(d.node.Identity(i)); err != nil {
+			return fmt.Errorf("%w; put the folder secrets of the data directory back from a backup, or name another directory with -d", err)
+		}
+	}
 	if err := d.node.Serving(ctx); err != nil {
 		return err
 	}
@@ -237,10 +243,10 @@ JSON-RPC method emet_fund gives an address coins and tokens.`,
 			dir, _ := cmd.Flags().GetString("datadir")
 			for _, n := range networks {
 				if _, ok := onchain.Network(n); !ok {
-					return usageError{fmt.Errorf("--network %s is not known", n)}
+					return usageError{unknownNetwork(n)}
 				}
 			}
-			return dev.Serve(cmd.Context(), dev.Config{Listen: listen, Dir: dir, Networks: networks}, func(urls map[string]string) {
+			err := dev.Serve(cmd.Context(), dev.Config{Listen: listen, Dir: dir, Networks: networks}, func(urls map[string]string) {
 				for _, p := range onchain.Networks() {
 					if url, ok := urls[p.Network]; ok {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", p.Network, url)
@@ -248,6 +254,10 @@ JSON-RPC method emet_fund gives an address coins and tokens.`,
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "READY")
 			})
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("%w; another chain may run here, choose another address with --listen", err)
+			}
+			return err
 		},
 	}
 	cmd.Flags().String("listen", "127.0.0.1:8545", "host:port, port 0 = any free one")

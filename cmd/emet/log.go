@@ -112,7 +112,7 @@ func runLogList(cmd *cobra.Command, _ []string, r *node.Reading) error {
 	}
 	l := listing{header: []string{"Position", "Recorded", "Stream", "Type", "Cause", "What"}, empty: "The log has no such facts."}
 	for _, f := range facts {
-		l.add(f, fmt.Sprint(f.Position), f.Recorded.Format("2006-01-02 15:04:05.000"), shortStream(f.Stream), f.Type, cause(f), summary(f))
+		l.add(f, fmt.Sprint(f.Position), f.Recorded.Format("2006-01-02 15:04:05.000"), entry{f.Stream, shortStream(f.Stream)}, f.Type, cause(f), summary(f))
 	}
 	return l.print(cmd)
 }

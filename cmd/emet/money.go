@@ -107,7 +107,7 @@ func runMoneyStatus(cmd *cobra.Command, _ []string, r *node.Reading) error {
 			if v.Observed != nil {
 				observed = when(*v.Observed)
 			}
-			l.add(v, short(v.Identity, 12), v.Platform, v.Token.String(), v.Native.String(), v.Available.String(), v.Reserved.String(), v.Committed.String(),
+			l.add(v, cut(v.Identity, 12), v.Platform, v.Token.String(), v.Native.String(), v.Available.String(), v.Reserved.String(), v.Committed.String(),
 				v.Expense.String(), v.Income.String(), v.Received.String(), observed)
 		}
 	}
@@ -198,7 +198,7 @@ func runMoneyLedger(cmd *cobra.Command, _ []string, r *node.Reading) error {
 			normal, cells = "debit", [2]string{b.Amount.String(), ""}
 		}
 		l.add(balanceJSON{string(b.Owner), string(b.Platform), string(b.Asset), string(b.Account.Name), b.Account.Key, normal, b.Amount},
-			short(string(b.Owner), 12), string(b.Platform), string(b.Asset), string(b.Account.Name), short(b.Account.Key, 28), cells[0], cells[1])
+			cut(string(b.Owner), 12), string(b.Platform), string(b.Asset), string(b.Account.Name), cut(b.Account.Key, 28), cells[0], cells[1])
 	}
 	return l.print(cmd)
 }
@@ -220,7 +220,7 @@ func listPostings(rows []projections.PostingRow) *listing {
 	for _, p := range rows {
 		l.add(postingJSON{
 			uint64(p.Position), p.Recorded, string(p.Owner), string(p.Platform), string(p.Asset), string(p.Account.Name), p.Account.Key, p.Debit, p.Credit,
-		}, fmt.Sprint(p.Position), when(p.Recorded), short(string(p.Owner), 12), string(p.Asset), string(p.Account.Name), short(p.Account.Key, 28),
+		}, fmt.Sprint(p.Position), when(p.Recorded), cut(string(p.Owner), 12), string(p.Asset), string(p.Account.Name), cut(p.Account.Key, 28),
 			blankZero(p.Debit), blankZero(p.Credit))
 	}
 	return l
@@ -280,7 +280,7 @@ func runWhyLocked(cmd *cobra.Command, _ []string, r *node.Reading) error {
 			for _, e := range owed {
 				v.Owed = append(v.Owed, lockReason{e.AgreementID, e.ActivityID, e.Accepted, e.Scheduled})
 			}
-			l.add(v, v.Allocation, short(v.Identity, 12), v.Platform, v.Locked.String(), v.Why)
+			l.add(v, v.Allocation, cut(v.Identity, 12), v.Platform, v.Locked.String(), v.Why)
 		}
 	}
 	return l.print(cmd)
@@ -352,7 +352,7 @@ func runPayments(cmd *cobra.Command, _ []string, r *node.Reading) error {
 			if v.Side == "P" {
 				with, side = v.Payer, "received"
 			}
-			l.add(v, short(p.ID, 16), side, p.State, p.Amount.String(), v.Platform, short(with, 12), short(p.TxHash, 18), when(p.Timestamp))
+			l.add(v, cut(p.ID, 16), side, p.State, p.Amount.String(), v.Platform, cut(with, 12), cut(p.TxHash, 18), when(p.Timestamp))
 		}
 	}
 	return l.print(cmd)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -18,14 +20,29 @@ import (
 // same rows as values for programs.
 type listing struct {
 	header []string
-	rows   [][]string
+	rows   [][]entry
 	values []any
 	empty  string // said to people when there is nothing
 }
 
-// add appends a row and its value.
-func (l *listing) add(value any, cells ...string) {
-	l.rows = append(l.rows, cells)
+// entry is one cell of a row: whole for programs, and as a table shows it.
+type entry struct{ text, shown string }
+
+// cut is an entry of which a table shows only the beginning.
+func cut(text string, n int) entry { return entry{text, short(text, n)} }
+
+// add appends a row and its value. Each cell is a string or an [entry].
+func (l *listing) add(value any, cells ...any) {
+	row := make([]entry, len(cells))
+	for i, c := range cells {
+		e, ok := c.(entry)
+		if !ok {
+			text := fmt.Sprint(c)
+			e = entry{text, text}
+		}
+		row[i] = e
+	}
+	l.rows = append(l.rows, row)
 	l.values = append(l.values, value)
 }
 
@@ -67,7 +84,17 @@ func (l *listing) printCSV(w io.Writer) error {
 	if err := c.Write(l.header); err != nil {
 		return err
 	}
-	return c.WriteAll(l.rows)
+	for _, r := range l.rows {
+		line := make([]string, len(r))
+		for i, c := range r {
+			line[i] = c.text
+		}
+		if err := c.Write(line); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
 }
 
 func (l *listing) printTable(w io.Writer) error {
@@ -85,7 +112,7 @@ func (l *listing) printTable(w io.Writer) error {
 	for _, r := range l.rows {
 		row := make(table.Row, len(r))
 		for i, c := range r {
-			row[i] = printable(c)
+			row[i] = printable(c.shown)
 		}
 		t.AppendRow(row)
 	}
@@ -137,10 +164,21 @@ func printable(s string) string {
 	}, s)
 }
 
-// short abbreviates an id for a table cell.
-func short(id string, n int) string {
-	if len(id) <= n {
-		return id
+// numbered says how many there are: one of them, or some.
+func numbered(n int, one, some string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return id[:n] + "…"
+	return strconv.Itoa(n) + " " + some
+}
+
+// short abbreviates an id, or words, for a table cell.
+func short(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
 }

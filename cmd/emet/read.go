@@ -200,17 +200,17 @@ func jsonFlag(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON"
 
 // group makes a command that only has others below it.
 func group(use, short, example string, below ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: use, Short: short, Example: example,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
-			}
-			return cmd.Help()
-		},
-	}
+	cmd := &cobra.Command{Use: use, Short: short, Example: example, RunE: onlyBelow}
 	cmd.AddCommand(below...)
 	return cmd
+}
+
+// onlyBelow is a command that does nothing but hold others.
+func onlyBelow(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
+	}
+	return cmd.Help()
 }
 
 func sameDir(a, b string) bool { return control.SameDir(a, b) }

@@ -133,6 +133,12 @@ commands, bills and payments can be read back, with their causes, for ever.`,
 		newReplayCommand(), newDiffCommand(), newWhyCommand(), newSimulateCommand(), newSQLCommand(), newLedgerCommand(),
 		newIDCommand(), newAppKeyCommand(), newWebhookCommand(), newStoreCommand(), newConfigCommand(), newVersionCommand(), newBenchCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // the library's, which explains itself to who names an unknown shell
+			c.Example, c.Args, c.RunE = "  source <(emet completion bash)\n  emet completion fish | source", cobra.ArbitraryArgs, onlyBelow
+		}
+	}
 	return root
 }
 

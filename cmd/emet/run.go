@@ -14,12 +14,15 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/emet-node/emet/adapters/exeunit/wasm"
 	"github.com/emet-node/emet/api/client"
 	"github.com/emet-node/emet/api/client/rent"
 	gsb "github.com/emet-node/emet/api/gsb/client"
+	"github.com/emet-node/emet/domain/activity/unit"
 	"github.com/emet-node/emet/domain/money"
 	"github.com/emet-node/emet/domain/payment/onchain"
 )
@@ -31,13 +34,17 @@ func newRunCommand() *cobra.Command {
 output and exit code become the command's own.
 
 It uses the node that YAGNA_API_URL and YAGNA_APPKEY name. Without an app-key it
-starts a requestor, a provider and a chain for this one run.
+starts a requestor, a provider and a chain for this one run, and throws them away
+afterwards; with -d it keeps them in that directory, where emet log and all other
+commands that read find them.
 
 Files given with --in are in /golem/in on the machine, under their names. Files
-named with --out are taken from /golem/out there.`,
+named with --out are taken from /golem/out there. Output is shown when the program
+has ended, and at most 8 MiB of it: more belongs in a file.`,
 		Example: `  emet run -- hello.wasm world
   emet run --in scene.txt --out picture.png -- render.wasm -i /golem/in/scene.txt -o /golem/out/picture.png
-  emet run --budget 0.5 --json -- job.wasm`,
+  emet run --budget 0.5 --json -- job.wasm
+  emet run -d ./kept -- hello.wasm world`,
 		RunE: runRun,
 	}
 	f := cmd.Flags()
@@ -70,6 +77,8 @@ type outcome struct {
 	Stderr   string    `json:"stderr"`
 	Files    []string  `json:"files"`
 	Deal     rent.Deal `json:"deal"`
+
+	stdout, stderr []byte
 }
 
 func runRun(cmd *cobra.Command, args []string) error {
@@ -78,12 +87,16 @@ func runRun(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	timeout, _ := cmd.Flags().GetDuration("timeout")
+	if timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout %s: want a time above 0, such as 90s or 10m", timeout)}
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 	defer cancel()
 	c := &client.Client{URL: envOr("YAGNA_API_URL", "http://127.0.0.1:7465"), Key: os.Getenv("YAGNA_APPKEY")}
 	if c.Key == "" {
 		fmt.Fprintln(j.progress, "No YAGNA_APPKEY is set: starting a requestor, a provider and a chain for this run.")
-		d, err := startLocal(ctx, localOptions{Providers: 1, Level: "error", News: j.lived})
+		dir, _ := cmd.Flags().GetString("datadir")
+		d, err := startLocal(ctx, localOptions{Dir: dir, Providers: 1, Level: "error", News: j.lived})
 		if err != nil {
 			return err
 		}
@@ -106,7 +119,12 @@ func runRun(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if res.Deal.Unpaid != "" {
-		return fmt.Errorf("the program ran, but its invoice is not paid: %s; --budget was %s GLM", res.Deal.Unpaid, j.budget)
+		return fmt.Errorf("the program ran, but its invoice is not paid: %s; --budget was %s GLM, give the next run more", res.Deal.Unpaid, j.budget)
+	}
+	for name, b := range map[string][]byte{"output": res.stdout, "error output": res.stderr} {
+		if len(b) >= unit.OutputBytes {
+			return fmt.Errorf("the program ran, but the middle of its %s is missing: a machine keeps %d MiB; let it write to a file in %s and bring that with --out", name, unit.OutputBytes>>20, rent.Out)
+		}
 	}
 	if res.ExitCode != 0 {
 		return exitCode(res.ExitCode)
@@ -144,6 +162,9 @@ func jobOf(cmd *cobra.Command, args []string) (*job, error) {
 	if j.program, err = readProgram(args[0]); err != nil {
 		return nil, err
 	}
+	if err := wasm.Check(cmd.Context(), j.program); err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", args[0], err)}
+	}
 	f := cmd.Flags()
 	j.in, _ = f.GetStringArray("in")
 	j.out, _ = f.GetStringArray("out")
@@ -154,14 +175,63 @@ func jobOf(cmd *cobra.Command, args []string) (*job, error) {
 		return nil, usageError{fmt.Errorf("--budget %q: want an amount of GLM above 0, such as 0.5", budget)}
 	}
 	if _, ok := onchain.Network(j.network); j.network != "" && !ok {
-		return nil, usageError{fmt.Errorf("--network %s is not known", j.network)}
+		return nil, usageError{unknownNetwork(j.network)}
 	}
-	for _, p := range j.in {
-		if info, err := os.Stat(p); err != nil || info.IsDir() {
-			return nil, usageError{fmt.Errorf("--in %s: want a file: %w", p, errors.Join(err))}
-		}
+	if err := errors.Join(inputs(j.in), outputs(j.out)); err != nil {
+		return nil, usageError{err}
 	}
 	return j, nil
+}
+
+func unknownNetwork(name string) error {
+	var known []string
+	for _, p := range onchain.Networks() {
+		known = append(known, p.Network)
+	}
+	return fmt.Errorf("--network %s is not known; there are %s", name, strings.Join(known, ", "))
+}
+
+// inputs checks what is to be taken along before anything is paid for.
+func inputs(paths []string) error {
+	for i, p := range paths {
+		info, err := os.Stat(p)
+		switch {
+		case err != nil:
+			return fmt.Errorf("--in %s: want a file: %w", p, err)
+		case !info.Mode().IsRegular():
+			return fmt.Errorf("--in %s: want a file, and this is none", p)
+		}
+		if err := namesake("--in", paths[:i], p, rent.In); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outputs checks where results are to be put.
+func outputs(paths []string) error {
+	for i, p := range paths {
+		if info, err := os.Stat(p); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("--out %s: want a file, and this is none", p)
+		}
+		if info, err := os.Stat(filepath.Dir(p)); err != nil || !info.IsDir() {
+			return fmt.Errorf("--out %s: there is no directory %s; make it first", p, filepath.Dir(p))
+		}
+		if err := namesake("--out", paths[:i], p, rent.Out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namesake finds another file that would be the same one on the machine.
+func namesake(flag string, others []string, path, dir string) error {
+	for _, o := range others {
+		if filepath.Base(o) == filepath.Base(path) {
+			return fmt.Errorf("%s %s and %s %s are both %s/%s on the machine; give them different names", flag, o, flag, path, dir, filepath.Base(path))
+		}
+	}
+	return nil
 }
 
 // readProgram reads a WASM module and says why something else cannot run.
@@ -210,6 +280,9 @@ func tokenOf(network string) string {
 	return "tglm"
 }
 
+// closingTime is how long a run that is done waits for the bill and its payment.
+const closingTime = 30 * time.Second
+
 // on rents machines until one of them did the job.
 func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outcome, error) {
 	for {
@@ -226,7 +299,7 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 			j.leave(ctx, pool, m)
 			return nil, err
 		}
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTime)
 		defer cancel()
 		if err := m.Close(closing); err != nil {
 			return nil, err
@@ -235,7 +308,10 @@ func (j *job) on(ctx context.Context, pool *rent.Pool, files *gsb.Client) (*outc
 		if err == nil && j.local { // there is nothing to gather payments with
 			err = pool.SettleNow(closing)
 		}
-		if err := errors.Join(err, pool.AwaitSettled(closing)); err != nil {
+		switch err := errors.Join(err, pool.AwaitSettled(closing)); {
+		case errors.Is(err, context.DeadlineExceeded):
+			fmt.Fprintf(j.progress, "The invoice is not settled after %s; the node goes on with it.\n", closingTime)
+		case err != nil:
 			fmt.Fprintf(j.progress, "The invoice is not settled yet: %v\n", err)
 		}
 		deals := pool.Deals()
@@ -274,7 +350,8 @@ func (j *job) work(ctx context.Context, m *rent.Machine, files *gsb.Client) (*ou
 		res.ExitCode = failed.Code
 	}
 	last := results[len(results)-1]
-	res.Stdout, res.Stderr = deref(last.Stdout), deref(last.Stderr)
+	res.stdout, res.stderr = last.Stdout, last.Stderr
+	res.Stdout, res.Stderr = textOf(last.Stdout), textOf(last.Stderr)
 	if res.ExitCode != 0 {
 		return res, nil
 	}
@@ -299,11 +376,17 @@ func (j *job) move(ctx context.Context, do func() error) error {
 // lived tells what happened to the network of this run.
 func (j *job) lived(name, what string) { fmt.Fprintf(j.progress, "%s %s\n", name, what) }
 
-func deref(s *string) string {
-	if s == nil {
-		return ""
+// textOf is what JSON shows of output: bytes that are no text are shown as the
+// characters of the same numbers, as the REST interface does.
+func textOf(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
 	}
-	return *s
+	runes := make([]rune, len(b))
+	for i, x := range b {
+		runes[i] = rune(x)
+	}
+	return string(runes)
 }
 
 func upload(ctx context.Context, m *rent.Machine, files *gsb.Client, path string) error {
@@ -379,10 +462,10 @@ func (j *job) show(w io.Writer, res *outcome) error {
 	if j.asJSON {
 		return printJSON(w, res)
 	}
-	if _, err := io.WriteString(w, res.Stdout); err != nil {
+	if _, err := w.Write(res.stdout); err != nil {
 		return err
 	}
-	fmt.Fprint(j.progress, res.Stderr)
+	_, _ = j.progress.Write(res.stderr)
 	d := res.Deal
 	fmt.Fprintf(j.progress, "\nagreement   %s\nprovider    %s (%s)\nactivity    %s\n", d.Agreement, d.Provider, printable(d.Name), d.Activity)
 	for i, c := range d.Counters {

@@ -167,7 +167,7 @@ func (s simulatedJSON) print(cmd *cobra.Command, w io.Writer, most int) error {
 		if c.Agreement != "" {
 			what = "agreement " + short(c.Agreement, 10)
 		}
-		cases.add(c, fmt.Sprint(c.Position), what, short(c.Requestor, 12), c.Then, c.Now, short(because(c.Reason), 70))
+		cases.add(c, fmt.Sprint(c.Position), what, cut(c.Requestor, 12), c.Then, c.Now, cut(because(c.Reason), 70))
 	}
 	return cases.print(cmd)
 }

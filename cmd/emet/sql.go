@@ -84,12 +84,13 @@ func ask(cmd *cobra.Command, t *projections.Tables, question string) error {
 		}
 		return nil
 	}, func(row []any) error {
-		cells := make([]string, len(row))
+		texts, cells := make([]string, len(row)), make([]any, len(row))
 		for i, v := range row {
-			cells[i] = cell(v)
+			texts[i] = cell(v)
+			cells[i] = texts[i]
 		}
 		if format == "csv" {
-			return c.Write(cells)
+			return c.Write(texts)
 		}
 		l.add(record{l.header, row}, cells...)
 		return nil

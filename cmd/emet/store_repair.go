@@ -104,7 +104,7 @@ func sayRepair(w io.Writer, r repaired, o node.RepairOptions) {
 		}
 	}
 	if len(r.Lost) > 0 {
-		fmt.Fprintf(w, "positions %s are lost: they are neither in the log nor in a copy\n", joined(r.Lost))
+		fmt.Fprintln(w, lost(r.Lost))
 	}
 	if len(r.Stranded) > 0 {
 		fmt.Fprintf(w, "positions %s can be read, and cannot follow what is lost\n", joined(r.Stranded))
@@ -123,6 +123,13 @@ func sayRepair(w io.Writer, r repaired, o node.RepairOptions) {
 	default:
 		fmt.Fprintf(w, "there is nothing to repair: %d events are as they were written\n", r.Events)
 	}
+}
+
+func lost(spans []segment.Span) string {
+	if len(spans) == 1 && spans[0].First == spans[0].Last {
+		return fmt.Sprintf("position %s is lost: it is neither in the log nor in a copy", spans[0])
+	}
+	return fmt.Sprintf("positions %s are lost: they are neither in the log nor in a copy", joined(spans))
 }
 
 func joined(spans []segment.Span) string {

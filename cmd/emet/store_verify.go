@@ -182,13 +182,13 @@ func sayVerified(cmd *cobra.Command, v verified, lines []string) {
 		return
 	}
 	if len(lines) > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d places are damaged; emet store repair tells what can be done\n", v.Dir, len(lines))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s; emet store repair tells what can be done\n", v.Dir, numbered(len(lines), "place is damaged", "places are damaged"))
 		return
 	}
 	w := cmd.OutOrStdout()
 	segments := ""
 	if v.Segments > 0 {
-		segments = fmt.Sprintf(" in %d segments", v.Segments)
+		segments = " in " + numbered(v.Segments, "segment", "segments")
 	}
 	fmt.Fprintf(w, "%s: %d events%s are as they were written\nroot %s\n", v.Dir, v.Events, segments, v.Root)
 	for _, name := range v.WrongIndexes {
@@ -218,12 +218,12 @@ func sayBlobs(cmd *cobra.Command, v verified) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d of %d blobs are damaged or missing; put back the files of the same names from a backup (blobs/ab/cd/… in it)\n",
 			v.Dir, len(v.BadBlobs), v.Blobs)
 	case v.Blobs > 0:
-		fmt.Fprintf(cmd.OutOrStdout(), "%d blobs are what their addresses say\n", v.Blobs)
+		fmt.Fprintln(cmd.OutOrStdout(), numbered(v.Blobs, "blob is what its address says", "blobs are what their addresses say"))
 	}
 	switch {
 	case len(v.Damage) > 0:
 		fmt.Fprintln(cmd.ErrOrStderr(), "whether blobs are missing can be said when the log is whole")
 	case v.Unreadable > 0:
-		fmt.Fprintf(cmd.OutOrStdout(), "%d facts are erased or sealed with a key that is not here: whether the blobs are there that they name cannot be said\n", v.Unreadable)
+		fmt.Fprintln(cmd.OutOrStdout(), numbered(v.Unreadable, "fact is", "facts are")+" erased or sealed with a key that is not here: which blobs are named there, and whether they are here, cannot be said")
 	}
 }

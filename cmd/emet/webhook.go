@@ -137,7 +137,7 @@ func runWebhookList(cmd *cobra.Command, _ []string, d control.Deps) error {
 		if w.Failures > 0 {
 			trouble = fmt.Sprintf("%d×, last %s: %s", w.Failures, when(w.Failed), w.Error)
 		}
-		l.add(w, w.ID, short(w.URL, 48), short(wants(w), 32), strconv.FormatUint(w.Next, 10), strconv.FormatUint(w.Behind, 10),
+		l.add(w, w.ID, cut(w.URL, 48), cut(wants(w), 32), strconv.FormatUint(w.Next, 10), strconv.FormatUint(w.Behind, 10),
 			strconv.FormatInt(w.Delivered, 10), strconv.Itoa(w.Poison), when(w.Again), trouble)
 	}
 	return l.print(cmd)
@@ -179,7 +179,7 @@ func runPoisonList(cmd *cobra.Command, args []string, d control.Deps) error {
 func printPoison(cmd *cobra.Command, all []control.Poison, empty string) error {
 	l := listing{header: []string{"Webhook", "Position", "Type", "Stream", "Since", "Why"}, empty: empty}
 	for _, p := range all {
-		l.add(p, p.Webhook, strconv.FormatUint(p.Position, 10), p.Type, shortStream(p.Stream), when(p.At), p.Reason)
+		l.add(p, p.Webhook, strconv.FormatUint(p.Position, 10), p.Type, entry{p.Stream, shortStream(p.Stream)}, when(p.At), p.Reason)
 	}
 	return l.print(cmd)
 }

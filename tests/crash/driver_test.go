@@ -272,7 +272,7 @@ func (d *trace) work(ctx context.Context) error {
 		return fmt.Errorf("run: %w", err)
 	}
 	if results[0].Stdout != nil {
-		d.stdout = *results[0].Stdout
+		d.stdout = string(results[0].Stdout)
 	}
 	if d.stdout != "hello from a crashing world\n" {
 		return fmt.Errorf("the guest said %q", d.stdout)

@@ -126,7 +126,8 @@ func TestABusyPortIsNamed(t *testing.T) {
 	_, port, _ := net.SplitHostPort(addr)
 	emet(t, nil, "up", "-d", t.TempDir(), "--listen", "http://"+addr).says(t, 1, addr, "in use", "another port", "--listen")
 	emet(t, nil, "dev", "--port", port).says(t, 1, addr, "in use", "another port")
-	emet(t, nil, "devchain", "--listen", addr).says(t, 1, addr, "in use")
+	emet(t, nil, "devchain", "--listen", addr).says(t, 1, addr, "in use", "another address", "--listen")
+	emet(t, nil, "up", "-d", t.TempDir(), "--listen", "http://127.0.0.1:0", "--net-listen", "/ip4/127.0.0.1/tcp/"+port).says(t, 1, addr, "in use", "other addresses", "--net-listen")
 }
 
 func TestADirectoryHasOneDaemon(t *testing.T) {
@@ -216,6 +217,9 @@ func TestAnotherChainBehindTheURL(t *testing.T) {
 	p := node(t, t.TempDir(), []string{"HOODI_GETH_ADDR=" + spy.URL})
 	fund(t, c.said["holesky"], p)
 	ask(t, p.client(), "POST", "/payment-api/v1/allocations", allocation("1")).says(t, 500, "hoodi", "chain", "17000", "560048")
+	eventually(t, 20*time.Second, "a warning at the start", func() bool {
+		return strings.Contains(p.out.String(), `level=WARN msg="a payment network cannot be used now" network=hoodi`)
+	})
 	ask(t, p.client(), "GET", "/me", "").says(t, 200)
 	if sent.Load() != 0 {
 		t.Error("a transaction was sent to the wrong chain")

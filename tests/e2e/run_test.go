@@ -41,6 +41,10 @@ func TestWhatCannotRunIsToldAtOnce(t *testing.T) {
 	component := write(t, "component.wasm", []byte("\x00asm\x0d\x00\x01\x00"))
 	text := write(t, "text.wasm", []byte("#!/bin/sh\necho hi\n"))
 	newer := write(t, "newer.wasm", []byte("\x00asm\x02\x00\x00\x00"))
+	broken := write(t, "broken.wasm", []byte("\x00asm\x01\x00\x00\x00\x01\x02\x03\x04"))
+	library := write(t, "library.wasm", []byte("\x00asm\x01\x00\x00\x00"))
+	needy := write(t, "needy.wasm", []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x02\x09\x01\x03env\x01f\x00\x00"))
+	dir, first, second := t.TempDir(), write(t, "same.txt", nil), write(t, "same.txt", nil)
 	cases := map[string]struct {
 		args  []string
 		words []string
@@ -52,6 +56,16 @@ func TestWhatCannotRunIsToldAtOnce(t *testing.T) {
 		"component":     {[]string{"run", "--", component}, []string{component, "component (preview 2)", "WASI preview 1", "wasm32-wasip1"}},
 		"other version": {[]string{"run", "--", newer}, []string{newer, "unknown version 02000000", "version 1"}},
 		"no input":      {[]string{"run", "--in", "/no/such.txt", "--", built.Guest.Path()}, []string{"--in /no/such.txt", "want a file"}},
+		"broken":        {[]string{"run", "--", broken}, []string{broken, "cannot run", "section type"}},
+		"library":       {[]string{"run", "--", library}, []string{library, "exports no _start", "not a program"}},
+		"needy":         {[]string{"run", "--", needy}, []string{needy, `imports "f" of "env"`, "wasi_snapshot_preview1"}},
+		"in a folder":   {[]string{"run", "--in", dir, "--", built.Guest.Path()}, []string{"--in " + dir, "want a file, and this is none"}},
+		"out a folder":  {[]string{"run", "--out", dir, "--", built.Guest.Path()}, []string{"--out " + dir, "want a file, and this is none"}},
+		"out nowhere":   {[]string{"run", "--out", filepath.Join(dir, "no", "x"), "--", built.Guest.Path()}, []string{"no directory " + filepath.Join(dir, "no"), "make it first"}},
+		"same inputs":   {[]string{"run", "--in", first, "--in", second, "--", built.Guest.Path()}, []string{first, second, "/golem/in/same.txt", "different names"}},
+		"same outputs":  {[]string{"run", "--out", first, "--out", second, "--", built.Guest.Path()}, []string{first, second, "/golem/out/same.txt"}},
+		"no time":       {[]string{"run", "--timeout", "0", "--", built.Guest.Path()}, []string{"--timeout 0s", "such as 90s"}},
+		"no network":    {[]string{"run", "--network", "moon", "--", built.Guest.Path()}, []string{"--network moon", "hoodi"}},
 		"bad budget":    {[]string{"run", "--budget", "lots", "--", built.Guest.Path()}, []string{`--budget "lots"`, "such as 0.5"}},
 		"no budget":     {[]string{"run", "--budget", "0", "--", built.Guest.Path()}, []string{`--budget "0"`, "above 0"}},
 		"unknown flag":  {[]string{"run", "--sorry"}, []string{"unknown flag: --sorry", "emet run --help"}},
@@ -112,6 +126,22 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 			t.Errorf("%d lines, %d bytes", n, len(r.stdout))
 		}
 	})
+	t.Run("output arrives byte by byte", func(t *testing.T) {
+		t.Parallel()
+		r := emet(t, env, "run", "--", built.Guest.Path(), "bytes")
+		r.says(t, 0)
+		if len(r.stdout) != 256 || r.stdout[0] != 0 || r.stdout[255] != 255 {
+			t.Errorf("%d bytes: %q", len(r.stdout), r.stdout)
+		}
+	})
+	t.Run("output that is too long is told", func(t *testing.T) {
+		t.Parallel()
+		r := emet(t, env, "run", "--", built.Guest.Path(), "out", "800000")
+		r.says(t, 1, "the middle of its output is missing", "8 MiB", "--out")
+		if !strings.HasPrefix(r.stdout, "line 0\n") || !strings.HasSuffix(r.stdout, "line 799999\n") {
+			t.Errorf("%d bytes", len(r.stdout))
+		}
+	})
 	t.Run("a small budget is told", func(t *testing.T) {
 		t.Parallel()
 		r := emet(t, env, "run", "--budget", "0.0000001", "--", built.Guest.Path(), "args")
@@ -145,6 +175,32 @@ func TestProgramsEndAsTheyWill(t *testing.T) {
 			t.Errorf("escape sequences: %q", r.stderr)
 		}
 	})
+}
+
+// The network of a run can be kept: what happened can be read afterwards, and
+// the next run goes on there.
+func TestTheNetworkOfARunIsKept(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "kept")
+	for n := 1; n <= 2; n++ {
+		emet(t, nil, "run", "-d", dir, "--", built.Guest.Path(), "args").says(t, 0, "SETTLED")
+		if r := emet(t, nil, "agreement", "list", "-d", dir, "--json"); strings.Count(r.stdout, `"Terminated"`) != 2*n { // of both sides
+			t.Errorf("after %d runs: %s", n, r.stdout)
+		}
+	}
+}
+
+// A network whose secrets are gone does not pretend to work.
+func TestANetworkWithoutItsSecrets(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "kept")
+	emet(t, nil, "run", "-d", dir, "--", built.Guest.Path(), "args").says(t, 0)
+	if err := os.RemoveAll(filepath.Join(dir, "secrets")); err != nil {
+		t.Fatal(err)
+	}
+	emet(t, nil, "dev", "--port", "0", "-d", dir).says(t, 1, `app-key "dev" exists`, "from a backup", "emet app-key drop dev")
+	emet(t, nil, "app-key", "drop", "dev", "-d", dir).says(t, 0)
+	emet(t, nil, "dev", "--port", "0", "-d", dir).says(t, 1, "there is no key of this identity", "from a backup", "-d")
 }
 
 // interrupted starts a program, waits until it has said something, interrupts

@@ -202,7 +202,7 @@ func (w *world) deal(t *testing.T) time.Duration {
 		t.Fatalf("no honest deal: %v\n%s", err, tail(w.provider.logs.String()))
 	}
 	results, err := m.Do(ctx, rent.Run("echo", []string{"still", "here"}, nil))
-	if err != nil || len(results) == 0 || results[len(results)-1].Stdout == nil || !strings.Contains(*results[len(results)-1].Stdout, "still here") {
+	if err != nil || len(results) == 0 || !strings.Contains(string(results[len(results)-1].Stdout), "still here") {
 		t.Fatalf("%v %+v", err, results)
 	}
 	took := time.Since(begun)

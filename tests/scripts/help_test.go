@@ -36,7 +36,7 @@ func help(ts *testscript.TestScript, path []string) (n int) {
 	if err != nil {
 		ts.Fatalf("%s --help: %v\n%s", name, err, text)
 	}
-	if len(path) > 0 && path[0] == "completion" {
+	if len(path) > 1 && path[0] == "completion" {
 		return 1 // made by the library
 	}
 	if !strings.Contains(text, "\nExamples:\n") {

@@ -18,7 +18,6 @@ import (
 
 const (
 	maxOpenBatches = 64
-	defaultOutput  = 8 << 20
 	defaultMemory  = 1 << 30
 	// maxSpill is how much output an activity may keep in all.
 	maxSpill = 256 << 20

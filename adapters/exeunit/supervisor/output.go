@@ -25,7 +25,7 @@ type stream struct {
 func (c *core) newOutput(b *batch, index int, cmd script.Command) *output {
 	limit := c.spec.Limits.OutputBytes
 	if limit <= 0 {
-		limit = defaultOutput
+		limit = unit.OutputBytes
 	}
 	o := &output{core: c, batch: b.id, index: index}
 	for i, name := range []string{unit.Stdout, unit.Stderr} {

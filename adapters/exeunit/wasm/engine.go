@@ -86,11 +86,8 @@ func (e *Engine) Add(ctx context.Context, id string, module []byte) (metered boo
 	if err != nil {
 		return false, fmt.Errorf("compile %s: %w", id, err)
 	}
-	for _, f := range code.ImportedFunctions() {
-		if from, name, _ := f.Import(); from != wasi_snapshot_preview1.ModuleName {
-			return false, errors.Join(code.Close(ctx), fmt.Errorf("%w: %s imports %q of %q, and this runtime offers only %s",
-				exeunit.ErrImage, id, name, from, wasi_snapshot_preview1.ModuleName))
-		}
+	if err := onlyWASI(code); err != nil {
+		return false, errors.Join(code.Close(ctx), fmt.Errorf("%s: %w", id, err))
 	}
 	e.modules[id] = &program{code: code, metered: metered}
 	return metered, nil
@@ -164,13 +161,13 @@ func (e *Engine) run(ctx context.Context, g *Guest, write func(bool, []byte)) ex
 	if g.program.metered {
 		g.arm(mod.ExportedGlobal(fuelExport).(api.MutableGlobal))
 	}
-	for _, name := range []string{startExport, "_start"} {
+	for _, name := range []string{startExport, mainExport} {
 		f := mod.ExportedFunction(name)
 		if f == nil && name == startExport {
 			continue
 		}
 		if f == nil {
-			return exeunit.Done{Code: -1, Error: fmt.Sprintf("module %s exports no _start: it is a library and not a program", g.run.Module)}
+			return exeunit.Done{Code: -1, Error: fmt.Sprintf("module %s %s", g.run.Module, noMain)}
 		}
 		if _, err := f.Call(ctx); err != nil {
 			return g.verdict(err)

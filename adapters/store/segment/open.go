@@ -95,7 +95,7 @@ func Open(dir string, o Options) (*Store, error) {
 func locked(dir string, err error) error {
 	var held *vfs.Held
 	if errors.As(err, &held) {
-		return fmt.Errorf("store %s is open in %s; stop that first: %w", dir, held.Holder, es.ErrLocked)
+		return fmt.Errorf("store %s is open in %s: %w", dir, held.Holder, es.ErrLocked)
 	}
 	return fmt.Errorf("open store %s: %w", dir, err)
 }

@@ -70,7 +70,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		var held *vfs.Held
 		if errors.As(err, &held) {
-			return nil, fmt.Errorf("store %s is open in %s; stop that first: %w", path, held.Holder, es.ErrLocked)
+			return nil, fmt.Errorf("store %s is open in %s: %w", path, held.Holder, es.ErrLocked)
 		}
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}

@@ -111,9 +111,10 @@ func (m *Machine) verdict(ctx context.Context, results []client.Result, commands
 	return e
 }
 
-// Run makes the command that runs the image's program with both outputs kept.
+// Run makes the command that runs the image's program with both outputs kept,
+// byte by byte.
 func Run(program string, args []string, env map[string]string) map[string]any {
-	capture := map[string]any{"atEnd": map[string]any{"format": "string"}}
+	capture := map[string]any{"atEnd": map[string]any{"format": "bin"}}
 	run := map[string]any{"entry_point": program, "args": args, "capture": map[string]any{"stdout": capture, "stderr": capture}}
 	if len(env) > 0 {
 		run["env"] = env

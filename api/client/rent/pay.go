@@ -61,6 +61,9 @@ func (p *Pool) take(ctx context.Context, e client.BillEvent) {
 			return p.c.Accept(ctx, "invoices", d.InvoiceID, d.Amount, p.allocation.ID)
 		})
 	}
+	if ctx.Err() != nil { // we end: nothing was refused
+		return
+	}
 	news := p.enter(deal, d, note, err)
 	if !known {
 		p.watch(news)

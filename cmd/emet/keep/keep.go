@@ -208,7 +208,7 @@ func times(n int) string {
 	if n == 1 {
 		return ""
 	}
-	return fmt.Sprintf(", and so for %d times", n)
+	return fmt.Sprintf(", %d times in a row", n)
 }
 
 func (c *Child) mostEarly() int {

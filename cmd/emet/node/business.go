@@ -150,6 +150,9 @@ func (n *Node) openForBusiness(ctx context.Context) error {
 
 func (n *Node) sell(ctx context.Context, id identity.NodeID, p Provider) error {
 	failure := n.testRuntime(ctx)
+	if err := ctx.Err(); err != nil { // a test that was cut off says nothing of the runtime
+		return err
+	}
 	err := errors.Join(
 		n.provide(ctx, id, agent.Setup{By: operator, Hardware: p.Hardware, Presets: p.Presets, Provider: id, Rules: p.Rules}),
 		n.provide(ctx, id, agent.RecordTest{By: operator, Failure: failure, Provider: id, Runtime: wasmRuntime}),
@@ -170,11 +173,14 @@ func (n *Node) provide(ctx context.Context, id identity.NodeID, c agent.Command)
 
 // testRuntime says why the runtime cannot be offered, "" when it can.
 func (n *Node) testRuntime(ctx context.Context) (failure string) {
-	if err := wasm.Test(ctx, n.o.Program); err != nil {
-		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
-		return err.Error()
+	err := wasm.Test(ctx, n.o.Program)
+	if err == nil {
+		return ""
 	}
-	return ""
+	if ctx.Err() == nil {
+		n.log.Error("the WASM runtime failed its self-test and is not offered", "error", err)
+	}
+	return err.Error()
 }
 
 // testEvery is the pause before a runtime that failed is tested again: what

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/emet-node/emet/adapters/chain/evm"
 	"github.com/emet-node/emet/adapters/effects/payments"
@@ -40,6 +42,21 @@ func openChains(urls map[string][]string) (*chains, error) {
 	}
 	slices.SortFunc(c.profiles, func(a, b onchain.Profile) int { return strings.Compare(a.Network, b.Network) })
 	return c, nil
+}
+
+// check says of each network that cannot be used why that is. A chain that is
+// down may come back: nothing ends for it.
+func (c *chains) check(ctx context.Context, logger *slog.Logger) error {
+	var all sync.WaitGroup
+	for _, p := range c.profiles {
+		all.Go(func() {
+			if err := c.byID[p.ChainID].Check(ctx); err != nil && ctx.Err() == nil {
+				logger.Warn("a payment network cannot be used now", "network", p.Network, "error", err)
+			}
+		})
+	}
+	all.Wait()
+	return nil
 }
 
 func networkNames() []string {

@@ -241,7 +241,7 @@ func lockDir(ctx context.Context, dir string) (io.Closer, error) {
 		l, err := vfs.OS{}.Lock(filepath.Join(dir, "LOCK"))
 		var held *vfs.Held
 		if errors.As(err, &held) {
-			return nil, fmt.Errorf("store %s is open in %s; stop that first: %w", dir, held.Holder, es.ErrLocked)
+			return nil, fmt.Errorf("store %s is open in %s: %w", dir, held.Holder, es.ErrLocked)
 		}
 		return l, err
 	})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,27 +164,37 @@ func (p *people) AppKey(ctx context.Context, owner identity.NodeID, k AppKey) (s
 	if err != nil {
 		return "", err
 	}
-	if secret, ok := p.l.Secrets.AppKeys.Get(k.Name); ok && s.Name != "" && s.Identity == owner {
-		return secret, nil
+	if s.Name == k.Name {
+		return p.kept(s, owner, k)
 	}
-	secret := k.Secret
-	if secret == "" {
-		secret = secrets.NewAppKey()
+	secret := cmp.Or(k.Secret, secrets.NewAppKey())
+	create := appkey.Create{
+		At: time.Now().UTC(), By: operator, Hash: secrets.HashAppKey(secret), Identity: owner, Name: k.Name,
+		Prefix: secrets.AppKeyPrefix(secret), Role: k.Role,
+	}
+	if _, err := appkey.Rules.Decide(s, create); err != nil {
+		return "", err
 	}
 	if err := p.l.Secrets.AppKeys.Put(k.Name, secret); err != nil {
 		return "", err
 	}
-	s, err = p.agg.AppKeys.Do(ctx, appkey.StreamID(k.Name), appkey.Create{
-		At: time.Now().UTC(), By: operator, Hash: secrets.HashAppKey(secret), Identity: owner, Name: k.Name,
-		Prefix: secrets.AppKeyPrefix(secret), Role: k.Role,
-	}, operatorMeta(owner, "create/"+randomHex(8)))
-	if err != nil {
-		return "", err
+	_, err = p.agg.AppKeys.Do(ctx, appkey.StreamID(k.Name), create, operatorMeta(owner, "create/"+randomHex(8)))
+	return secret, err
+}
+
+// kept is the secret of a key that there is. The log has only its hash.
+func (p *people) kept(s appkey.State, owner identity.NodeID, k AppKey) (string, error) {
+	if s.Identity != owner {
+		return "", fmt.Errorf("app-key %q: %w: it speaks for %s", k.Name, appkey.ErrTaken, s.Identity)
 	}
-	if s.Hash != secrets.HashAppKey(secret) {
-		return "", errors.New("the app-key exists and its secret is not kept on this machine; drop it and make it anew")
+	secret, ok := p.l.Secrets.AppKeys.Get(k.Name)
+	switch {
+	case ok && secrets.HashAppKey(secret) == s.Hash:
+		return secret, nil
+	case k.Secret != "" && secrets.HashAppKey(k.Secret) == s.Hash:
+		return k.Secret, p.l.Secrets.AppKeys.Put(k.Name, k.Secret)
 	}
-	return secret, nil
+	return "", fmt.Errorf("app-key %q exists and its secret is not in the data directory: put its folder secrets back from a backup, or end the key with emet app-key drop %s, and it is made anew", k.Name, k.Name)
 }
 
 // Local says whether an identity is ours.

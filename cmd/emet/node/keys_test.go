@@ -64,6 +64,35 @@ func status(t *testing.T, n *Node, key, method, path, body string) int {
 	return resp.StatusCode
 }
 
+// A key whose secret is gone is not given out with another one, however often it
+// is asked for: nobody would be let in with that.
+func TestAKeyWhoseSecretIsLost(t *testing.T) {
+	t.Parallel()
+	n, key := opened(t)
+	for _, spoil := range []func() error{
+		func() error { return n.Secrets.AppKeys.Delete("client") },
+		func() error { return n.Secrets.AppKeys.Put("client", "another") },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if got, err := n.AppKey(t.Context(), n.Identity(0), AppKey{Name: "client"}); err == nil || !strings.Contains(err.Error(), `app-key "client"`) || !strings.Contains(err.Error(), "emet app-key drop client") {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+	}
+	if got, err := n.AppKey(t.Context(), n.Identity(0), AppKey{Name: "client", Secret: key}); err != nil || got != key {
+		t.Errorf("who knows the secret may say it: %q, %v", got, err)
+	}
+	if got, err := n.AppKey(t.Context(), n.Identity(0), AppKey{Name: "client"}); err != nil || got != key {
+		t.Errorf("it was not kept: %q, %v", got, err)
+	}
+	if _, err := n.AppKey(t.Context(), "0x1111111111111111111111111111111111111111", AppKey{Name: "client"}); !errors.Is(err, appkey.ErrTaken) {
+		t.Error(err)
+	}
+}
+
 // A key that is dropped acts no more, and what it served is gone.
 func TestADroppedKeyLeavesNothingBehind(t *testing.T) {
 	t.Parallel()

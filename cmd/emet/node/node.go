@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -174,8 +176,11 @@ func (n *Node) connect(ctx context.Context) error {
 			Delegations: n.delegations(ctx, key), Handler: n.handler, Gossip: n.handler.announced, Version: n.o.Version, Log: n.log,
 			File: filepath.Join(n.o.Dir, "net", "peers.json"), Met: n.met,
 		})
+		if err != nil && strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) { // libp2p keeps only the text
+			err = fmt.Errorf("%w; another node may run here, choose other addresses with --net-listen", err)
+		}
 		if err != nil {
-			return fmt.Errorf("network: %w", err)
+			return err
 		}
 		remote = n.host
 	}
@@ -340,6 +345,9 @@ func (n *Node) Run(ctx context.Context) error {
 		Received: func(ctx context.Context) ([]string, error) { return receivedUnproved(ctx, n.Store) },
 		Adopted:  func(ctx context.Context) ([]string, error) { return adopted(ctx, n.Store) },
 	}).Run)
+	if !n.o.AllowLoopback { // development chains begin when they are asked
+		run("chains", func(ctx context.Context) error { return n.chains.check(ctx, n.log) })
+	}
 	run("provider", n.openForBusiness)
 	run("delegations", n.presentAgain)
 	run("REST", n.serve)

@@ -40,6 +40,10 @@ type Spec struct {
 	OrphanAfter time.Duration `json:"orphanAfter,omitzero"`
 }
 
+// OutputBytes is how much is kept of each stream of one command, unless the
+// limits say something else. Of more than that the middle is missing.
+const OutputBytes = 8 << 20
+
 // Limits bound what an activity may take. Zero means the default in brackets.
 type Limits struct {
 	MemoryBytes  int64         `json:"memoryBytes,omitzero"`  // of a guest's linear memory [1 GiB]
@@ -47,7 +51,7 @@ type Limits struct {
 	Threads      int           `json:"threads,omitzero"`      // processors the runtime uses [1]
 	WallClock    time.Duration `json:"wallClock,omitzero"`    // of one run [unlimited]
 	Fuel         int64         `json:"fuel,omitzero"`         // of one run [unlimited]
-	OutputBytes  int64         `json:"outputBytes,omitzero"`  // kept of each stream of one command [8 MiB]
+	OutputBytes  int64         `json:"outputBytes,omitzero"`  // kept of each stream of one command [OutputBytes]
 }
 
 // Spawned says what was started. PID and Started together name the process,

@@ -52,6 +52,14 @@ var acts = map[string]func([]string) error{
 		}
 		return nil
 	},
+	"bytes": func([]string) error { // all there are
+		b := make([]byte, 256)
+		for i := range b {
+			b[i] = byte(i)
+		}
+		_, err := os.Stdout.Write(b)
+		return err
+	},
 	"drip": func(a []string) error {
 		n, _ := strconv.Atoi(a[0])
 		for i := range n {
