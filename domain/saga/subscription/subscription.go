@@ -21,8 +21,9 @@ const DefaultTTL = time.Hour
 
 // State is one provider with the offers it has on the market.
 type State struct {
-	Agent  agent.State
-	Offers []Live
+	Agent   agent.State
+	Changed time.Time // when the newest fact was recorded that offers are made of
+	Offers  []Live
 
 	ended string // preset of the offer whose end was heard last, "" = not ours
 }
@@ -63,7 +64,7 @@ func evolve(s State, r es.Recorded) State {
 	case offer.Expired:
 		return s.without(e.OfferID)
 	case agent.Event:
-		s.Agent = agent.Evolve(s.Agent, e)
+		s.Agent, s.Changed = agent.Evolve(s.Agent, e), r.Recorded
 	}
 	return s
 }
@@ -104,7 +105,8 @@ func withdraw(s State, l Live, why string, r es.Recorded) es.Order {
 }
 
 // stale takes back what a new offer makes superfluous, and the offer itself
-// when it is not wanted any more.
+// when it is not wanted any more, or was made before the newest change: its end
+// brings a fresh one.
 func stale(s State, e offer.Published, r es.Recorded) []es.Order {
 	if e.Preset == "" {
 		return nil
@@ -112,6 +114,9 @@ func stale(s State, e offer.Published, r es.Recorded) []es.Order {
 	wanted := slices.ContainsFunc(s.Agent.Presets, func(p agent.Preset) bool { return p.Name == e.Preset })
 	if s.Agent.Phase != agent.PhaseEnabled || !wanted {
 		return []es.Order{withdraw(s, Live{ID: e.OfferID}, "closed", r)}
+	}
+	if e.Created.Before(s.Changed) {
+		return []es.Order{withdraw(s, Live{ID: e.OfferID}, "changed", r)}
 	}
 	var orders []es.Order
 	for _, l := range s.Offers {

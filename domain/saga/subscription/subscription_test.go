@@ -133,11 +133,35 @@ func TestOfTwoOffersForAPresetTheNewerStays(t *testing.T) {
 	t.Parallel()
 	s, o := opened(t, "a")
 	second := s.own(agent.RulesChanged{Provider: bob, Rules: agent.Rulebook{OfferTTLSec: 60}})[0].Command.(offer.Publish)
-	wantIDs(t, s.published(o[0]))
+	wantIDs(t, s.published(o[0]), o[0].OfferID)
 	wantIDs(t, s.published(second), o[0].OfferID)
 	if got := s.hear(es.StreamOf("offer", o[0].OfferID), offer.Withdrawn{OfferID: o[0].OfferID}); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// Rules change while offers that were wished for before are on their way: none of
+// them stays, and the last to go makes room for one of the newest rules.
+func TestAnOfferOfOldRulesDoesNotStay(t *testing.T) {
+	t.Parallel()
+	s, o := opened(t, "a")
+	rules := func(ttl int64) []es.Command {
+		return s.own(agent.RulesChanged{Provider: bob, Rules: agent.Rulebook{OfferTTLSec: ttl}})
+	}
+	second := rules(60)[0].Command.(offer.Publish)
+	wantIDs(t, s.published(o[0]), o[0].OfferID)
+	wantIDs(t, rules(120), o[0].OfferID) // there is one still, so no wish for another
+	wantIDs(t, s.published(second), second.OfferID)
+	wantIDs(t, s.hear(es.StreamOf("offer", o[0].OfferID), offer.Withdrawn{OfferID: o[0].OfferID}))
+	got := s.hear(es.StreamOf("offer", second.OfferID), offer.Withdrawn{OfferID: second.OfferID})
+	if len(got) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	last := got[0].Command.(offer.Publish)
+	if life := last.Expires.Sub(last.Created); life != 2*time.Minute {
+		t.Errorf("it lives for %v", life)
+	}
+	wantIDs(t, s.published(last))
 }
 
 func TestOffersOfAgentsAreLeftAlone(t *testing.T) {
