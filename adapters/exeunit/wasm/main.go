@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"syscall"
 	"time"
@@ -73,6 +74,7 @@ type server struct {
 	engine *Engine
 	mu     sync.Mutex
 	guest  *Guest
+	clean  uint64 // what was on the heap after the last collection
 	runs   sync.WaitGroup
 }
 
@@ -117,7 +119,7 @@ func (s *server) load(ctx context.Context, l exeunit.Load) *exeunit.Loaded {
 			answer.Unmetered = append(answer.Unmetered, m.ID)
 		}
 	}
-	runtime.GC()
+	s.collect()
 	// From now on garbage is collected between runs and in host calls only.
 	debug.SetGCPercent(-1)
 	return &answer
@@ -155,7 +157,25 @@ func (s *server) run(ctx context.Context, g *Guest) {
 	defer s.mu.Unlock()
 	s.guest = nil
 	_ = s.out.Write(exeunit.Report{Done: &done})
+	if used() > s.clean+litter {
+		s.collect()
+	}
+}
+
+// litter is how much garbage runs may leave between them: to collect takes as long as a
+// small run.
+const litter = 16 << 20
+
+func (s *server) collect() {
 	runtime.GC()
+	s.clean = used()
+}
+
+// used is what lies on the heap, garbage included, in bytes.
+func used() uint64 {
+	m := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(m)
+	return m[0].Value.Uint64()
 }
 
 // watch reports the fuel of a running guest.
