@@ -25,6 +25,7 @@ const (
 	filesShare    = 75 // % of the files that may be open
 	maxGoroutines = 50_000
 	loadEvery     = 15 * time.Second
+	startedAfter  = 3 * time.Second // what a start needs is garbage then
 )
 
 // unitsPerThread is how many activities may live for each thread of the machine.
@@ -62,11 +63,15 @@ func (l *load) Run(ctx context.Context) error {
 	}
 	every := time.NewTicker(loadEvery)
 	defer every.Stop()
+	started := time.NewTimer(startedAfter)
+	defer started.Stop()
 	for {
 		l.look()
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-started.C:
+			debug.FreeOSMemory()
 		case <-every.C:
 		}
 	}
