@@ -24,21 +24,25 @@ import (
 var open = []string{"/event_store.client.server_features.", "/event_store.client.gossip."}
 
 // admit decides on a call. It returns the secret that was given, "" when none
-// was needed.
+// was needed. A connection with a call that was let in, stays.
 func (s *Server) admit(ctx context.Context, method string) (secret string, err error) {
+	if s.o.Open {
+		stay(ctx)
+		return "", nil
+	}
 	for _, p := range open {
-		if !s.o.Open && strings.HasPrefix(method, p) {
+		if strings.HasPrefix(method, p) {
 			return "", nil
 		}
 	}
-	defer func() {
-		if err == nil {
-			stay(ctx)
-		}
-	}()
-	if s.o.Open {
-		return "", nil
+	if secret, err = s.caller(ctx); err == nil {
+		stay(ctx)
 	}
+	return secret, err
+}
+
+// caller is the secret of whoever may read, "" for the user of this process.
+func (s *Server) caller(ctx context.Context) (secret string, err error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if given := md.Get("authorization"); len(given) > 0 {
 		if secret, ok := password(given[0]); ok && s.knows(secret) {

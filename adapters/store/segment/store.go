@@ -26,7 +26,7 @@ type Store struct {
 	failed   atomic.Pointer[failure]
 
 	ballast ballast
-	space   sync.Mutex  // held while anything but the log itself takes space
+	space   sync.Mutex  // held by what takes space beside the log, or gives it back
 	tight   atomic.Bool // there is no space for the next segment
 
 	queue  queue
@@ -48,10 +48,10 @@ var _ es.Store = (*Store)(nil)
 func start(l *loaded, lock io.Closer, o Options) *Store {
 	s := &Store{dir: l.dir, options: o, logID: l.logID, lock: lock, index: l.index, tree: l.walk.tree.Clone(), stop: make(chan struct{})}
 	s.queue.wake = make(chan struct{}, 1)
-	putBy := make(chan struct{})
+	ballasted := make(chan struct{})
 	s.writer = writer{
 		off: l.end, next: l.walk.next, chain: l.walk.chain, grown: l.walk.tree, covered: l.walk.next,
-		filler: filler{files: o.FS, dir: l.dir, after: putBy},
+		filler: filler{files: o.FS, dir: l.dir, after: ballasted},
 		batch:  &batch{}, flight: &batch{}, sent: make(chan *batch), landed: make(chan struct{}, 1),
 	}
 	s.batch.restart(l.end-int64(len(l.lead)), l.lead)
@@ -63,7 +63,7 @@ func start(l *loaded, lock io.Closer, o Options) *Store {
 	s.ended.Go(s.fly)
 	s.ballast = ballast{files: o.FS, dir: l.dir, size: o.SegmentBytes}
 	s.behind.Go(func() {
-		defer close(putBy)
+		defer close(ballasted)
 		s.putBy()
 	})
 	s.behind.Go(s.sealAll)

@@ -29,7 +29,7 @@ type writer struct {
 	lines  []*line // of the append in hand
 	spare  []*request
 	leaves []es.Hash
-	place  address
+	addr   address // of the frame in hand
 }
 
 // maxBatch bounds the memory of a batch.
@@ -229,7 +229,7 @@ func (s *Store) add(body []byte, segment *file, f frame) {
 	b.reserve(padded(len(body)))
 	at := len(b.buf)
 	b.buf = append(b.buf, body...)
-	b.buf = sealFrame(b.buf, at, &segment.Salt, s.off, &f, &s.place)
+	b.buf = sealFrame(b.buf, at, &segment.Salt, s.off, &f, &s.addr)
 	s.off += int64(len(b.buf) - at)
 }
 
